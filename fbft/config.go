@@ -1,0 +1,126 @@
+package fbft
+
+import (
+	"time"
+
+	"github.com/shardkit/shardkit"
+)
+
+// Verifier checks the signatures of one committee, whose keys it was built
+// from, in member order. Package fbft/bls has the default one. Methods are
+// slow, are called from jobs, and must be safe for concurrent use.
+type Verifier interface {
+	// Combine aggregates sigs[i], said to be the signature of member
+	// members[i] over statement. It leaves out what does not verify: bad holds
+	// the positions (into members) it left out, ascending. The aggregate is
+	// valid for exactly the others and nil if none is left.
+	Combine(statement []byte, members []int, sigs [][]byte) (aggregate []byte, bad []int)
+	// Verify reports whether aggregate is the signature of exactly members
+	// (ascending) over statement.
+	Verify(statement []byte, members []int, aggregate []byte) error
+	// VerifyBatch is Verify of several statements at once: nil only if every
+	// one holds.
+	VerifyBatch(statements [][]byte, members [][]int, aggregates [][]byte) error
+}
+
+// Signer signs statements with the replica's voting key. It is called from
+// jobs and must be deterministic: the same statement has the same signature.
+type Signer interface {
+	Sign(statement []byte) ([]byte, error)
+}
+
+// Config is what a Core is made from. It is validated by New and not changed
+// after.
+type Config struct {
+	Chain  shardkit.Hash    // the chain's id; bound into every vote
+	Shard  shardkit.ShardID // bound into every vote
+	Self   shardkit.NodeID  // this replica's node
+	Signer Signer           // nil: an observer, which never votes
+
+	// Leader names the member that leads view view of a height. Every replica
+	// must compute the same. nil: weighted rotation by height and view.
+	Leader func(c *Committee, h shardkit.Height, view uint64) int
+
+	BaseTimeout time.Duration // of view 0; doubles each view. 0: 2 s
+	MaxTimeout  time.Duration // cap of the doubling. 0: 30 s
+	Resend      time.Duration // period of repeating the latest report, vote, announcement. 0: BaseTimeout / 4
+
+	MaxHeader int // bytes of a header. 0: 16 KiB
+	MaxRef    int // bytes of a body reference. 0: 1 KiB
+
+	// Log holds the records of this replica's former life, in the order in
+	// which Ready handed them out. nil: a new replica.
+	Log [][]byte
+}
+
+// Start begins a height.
+type Start struct {
+	Epoch     shardkit.Epoch
+	Height    shardkit.Height
+	Parent    shardkit.Hash // hash of the block before
+	Committee *Committee    // of this height, for all its views
+	Previous  *Certificate  // commit certificate of the block before; nil at the first height
+	Before    *Committee    // committee of Previous if it is another; gets the certificates of this height's start (hand-over)
+}
+
+// Ready holds the effects of a Core since the last call of Ready.
+type Ready struct {
+	Records  [][]byte // to append to the log, in order
+	Seq      uint64   // sequence number of the last of Records; numbers are consecutive from 1 in this life
+	Messages []shardkit.Message
+	Jobs     []shardkit.Job
+
+	Propose  []Propose
+	Validate []Validate
+	Decided  []Decided
+	Serve    []Serve
+	Behind   []Behind
+	Evidence [][]byte // encoded proofs of misbehaviour, each verifiable alone
+}
+
+// Propose asks the application for a proposal; it answers with Proposed, at
+// its leisure, or never.
+type Propose struct {
+	Height shardkit.Height
+	View   uint64
+	// Header is nil if any block is allowed. Otherwise this block has to be
+	// proposed again: the application has its body and answers with the same
+	// header and a reference under which members can get the body.
+	Header []byte
+}
+
+// Validate asks the application to get the body of a block and to judge it;
+// it answers with Validated, once, when it has the body. It may be asked for
+// the same block in several views, and answers every time.
+type Validate struct {
+	Height shardkit.Height
+	View   uint64
+	Hash   shardkit.Hash
+	Header []byte
+	Ref    []byte          // as the leader's Proposed gave it; nil for a block known from the log or a certificate
+	From   shardkit.NodeID // who announced it
+}
+
+// Decided reports that a block is final. Header is nil if this replica has
+// only the certificate: the application fetches the block. The core does
+// nothing more at this height; the application calls Start for the next.
+type Decided struct {
+	Height      shardkit.Height
+	Hash        shardkit.Hash
+	Header      []byte
+	Certificate *Certificate
+}
+
+// Serve asks the application to send a peer what it lacks: the certificate
+// and block of a height that the core no longer holds.
+type Serve struct {
+	To     shardkit.NodeID
+	Height shardkit.Height
+}
+
+// Behind reports that a peer claims to work at a later height of this shard:
+// a hint, unverified, to go and fetch blocks.
+type Behind struct {
+	Peer   shardkit.NodeID
+	Height shardkit.Height
+}
