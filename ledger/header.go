@@ -26,7 +26,7 @@ type Header struct {
 type Hop struct {
 	Previous      shardkit.Hash // hash of the shard's first block of the epoch before
 	NextCommittee shardkit.Hash // hash of the shard's committee of the next epoch
-	Beacon        shardkit.Hash // hash of the beacon's first block of this epoch; zero in the beacon
+	Beacon        shardkit.Hash // hash of the beacon's first block of this epoch; in the beacon itself, of the next epoch's committees of all shards
 }
 
 // Body is what a header's Body hash covers. Items are the composition's own

@@ -28,19 +28,21 @@ type Batch struct {
 	Dest     shardkit.ShardID
 	First    uint64 // sequence number of Receipts[0]
 	Receipts []Receipt
-	Index    uint64          // place of the leaf (Dest, First, count, root) among the block's leaves, which are in order of Dest
-	Leaves   uint64          // how many leaves the outbox has
+	Leaves   uint64          // how many leaves the outbox has: the number of shards
 	Proof    []shardkit.Hash // of the leaf under the outbox root
 }
 
 // Functions and values of the package that a composition uses:
 //
-//	NewOutbox(source ShardID, next func(dest ShardID) uint64) *Outbox   // next: first unused sequence number, read from state
+// BINDING CHANGE: an outbox has one leaf for EVERY shard 0..shards-1 of the
+// chain, in order, empty ones too (count 0, first = next): a destination that
+// is shown a header can thus tell "no receipts for me" from "withheld".
+//
+//	NewOutbox(source ShardID, shards uint32, next func(dest ShardID) uint64) *Outbox   // next: first unused sequence number, read from state
 //	(*Outbox) Add(r Receipt) (seq uint64, err error)   // sets Source and Seq
 //	(*Outbox) Next(dest) uint64; Dests() []ShardID     // to write the counters back, ascending
-//	(*Outbox) Root() Hash; Batch(dest) (Batch, bool)   // batches with proofs
-//	EmptyOutbox() Hash                                 // root of no receipts
-//	VerifyBatch(root Hash, b *Batch) error             // shape, sequence, receipts root, leaf, proof
+//	(*Outbox) Root() Hash; Batch(dest) Batch           // with proof; Receipts empty if there are none for dest: proven as such
+//	VerifyBatch(root Hash, b *Batch) error             // shape, sequence, receipts root, leaf, proof; needs b.Leaves == shards checked by the caller
 //	(*Batch) AppendBinary / UnmarshalBinary; (*Receipt) the same
 //	Inbox: plain value, one counter per source: Accept(b *Batch) error // first must be next: typed *SequenceError{Source, Got, Want}; Next(source); Root() Hash; AppendBinary/UnmarshalBinary
 
