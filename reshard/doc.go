@@ -1,0 +1,2 @@
+// Package reshard deals voting units to shards at the turn of an epoch.
+package reshard
