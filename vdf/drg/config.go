@@ -12,10 +12,18 @@ type Params struct {
 	Bits   int    // of the VDF discriminant, which is made from the chain and the epoch
 	T      uint64 // squarings of the VDF
 	Spread int    // V: leaders that get each VRF output. 0: 3
-	// Bound is how long after it saw alpha a validator accepts a new input set;
-	// it must be below the time in which the fastest adversary evaluates T
-	// squarings, less the capped timeouts of V views: see SafeDelay.
+	// Bound is how long after it saw alpha a validator accepts a new input set.
+	// Together with the timeouts of Views views it must be shorter than the
+	// fastest adversary's evaluation: see SafeDelay. 0: 30 s
 	Bound time.Duration
+	// Views is how many faulty leaders in a row safety has to outlast; more
+	// come with probability 3^-Views. 0: 13, that is below one in a million
+	Views int
+	// ViewTimeout is the cap of the consensus' view timeout. 0: 30 s
+	ViewTimeout time.Duration
+	// Advantage is how much faster than the fastest known squarer the fastest
+	// adversary is taken to be. 0: 10
+	Advantage float64
 	// AllowShortDelay accepts parameters that are not safe, for demonstrations.
 	AllowShortDelay bool
 }
@@ -24,41 +32,37 @@ type Params struct {
 // VRF key that was fixed when the committee was named.
 type Member struct {
 	Node   shardkit.NodeID
-	Slot   shardkit.Hash
-	Key    []byte // VRF public key
+	Slot   shardkit.Hash // unique in a round
+	Key    []byte        // VRF public key, suite EdwardsELL2
 	Weight uint64
 }
 
-// Round is one drawing.
+// Round is one drawing. It is the same at every node.
 type Round struct {
 	Epoch   shardkit.Epoch // the epoch it decides
 	Attempt uint32         // 0, then counted up when a round is void
 	Alpha   shardkit.Hash  // hash of the block at the round's fixed offset
-	Members []Member
-	Need    uint64            // weight of inputs that an input set must reach (a)
-	Leaders []shardkit.NodeID // the next leaders, who get the outputs first; the core sends to them and keeps sending to later ones as they are named by SetLeaders
+	Members []Member       // in any order
+	Need    uint64         // weight of inputs that an input set must reach (a)
+	// Leaders are the next leaders, soonest first, who get the outputs: the
+	// first Params.Spread of them. SetLeaders renews them. The only field in
+	// which nodes may differ.
+	Leaders []shardkit.NodeID
 }
 
 // Config is what a Core is made from.
 type Config struct {
 	Params Params
 	Self   shardkit.NodeID
-	Prove  func(alpha []byte) (pi []byte, err error) // with the own VRF key, in a job; nil: contributes nothing
-	Resend time.Duration                             // 0: 500 ms
+	// Prove makes the VRF proof for an input with the own key, in a job. nil:
+	// this node contributes nothing.
+	Prove func(alpha []byte) (pi []byte, err error)
+	// ProveSlot, if not nil, is used in place of Prove, by a node whose slots
+	// have different keys.
+	ProveSlot func(slot shardkit.Hash, alpha []byte) (pi []byte, err error)
+	Resend    time.Duration // period of sending the output again until the set is final. 0: 500 ms
 }
 
-// Functions and inputs that a composition uses:
-//
-//	(*Core) Start(now, Round)                    // alpha is final; a later Start replaces the round
-//	(*Core) SetLeaders(now, []NodeID)
-//	(*Core) Set() []byte                         // a proposable input set, nil while below Need: goes into a block
-//	CheckSet(p Params, r Round, set []byte) (pRnd Hash, err error)  // pure, slow (VRF batch): in the job that validates a block
-//	(*Core) Late(now) bool                       // now is beyond Bound after Start: do not prepare a new set
-//	(*Core) Committed(now, pRnd Hash)            // the set is final: the VDF starts (a job, Kind "vdf.eval")
-//	(*Core) Output() []byte                      // proposable VDF output with proof, nil until there
-//	CheckOutput(p Params, epoch Epoch, pRnd Hash, output []byte) (rnd Hash, err error) // pure, slow: in a job
-//	(*Core) Stop(now)
-//
 // Ready holds the effects of a Core since the last call of Ready.
 type Ready struct {
 	Messages []shardkit.Message
@@ -66,4 +70,7 @@ type Ready struct {
 	SetReady bool          // Set has become non-nil: worth a block
 	OutReady bool          // Output has become non-nil: worth a block
 	VDFTime  time.Duration // of the evaluation just finished here, as measured by its job
+	// Invalid names members whose VRF output did not verify: each once a round.
+	// Nobody but the member itself can have sent it.
+	Invalid []Member
 }

@@ -1,0 +1,4 @@
+package drg
+
+// AlphaOf lets tests make proofs for the wrong rounds.
+var AlphaOf = alphaOf

@@ -1,0 +1,183 @@
+package drg_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/kad/simnet"
+	"github.com/shardkit/shardkit/vdf/drg"
+	"github.com/shardkit/shardkit/vrf"
+)
+
+// world is a committee on a simulated network with a stand-in for consensus:
+// every slotTime one leader, in rotation, may propose, and what two thirds of
+// the nodes find valid is committed at once.
+type world struct {
+	t       *testing.T
+	net     *simnet.Net
+	params  drg.Params
+	round   drg.Round
+	ids     []shardkit.NodeID
+	keys    []*vrf.SecretKey
+	view    int
+	propose map[int]func(set []byte) []byte // what a Byzantine leader makes of its set
+	silent  map[int]bool                    // leaders that never propose
+
+	set, output []byte // committed
+	pRnd, rnd   shardkit.Hash
+	refused     []error // of sets proposed
+	invalid     map[shardkit.NodeID]int
+	setAt       time.Duration
+}
+
+const slotTime = 300 * time.Millisecond
+
+// node makes a Core a simnet.Node.
+type node struct {
+	*drg.Core
+	w    *world
+	seen shardkit.Hash // alpha
+}
+
+func (n *node) Effects() simnet.Effects {
+	r := n.Core.Ready()
+	for _, m := range r.Invalid {
+		n.w.invalid[m.Node]++
+	}
+	return simnet.Effects{Messages: r.Messages, Jobs: r.Jobs}
+}
+
+var demo = drg.Params{
+	Chain: shardkit.Hash{1}, Bits: 256, T: 200, Bound: 10 * time.Second, AllowShortDelay: true,
+}
+
+// newWorld makes n nodes of weight 1. mute lists those that make no proof.
+func newWorld(t *testing.T, n int, cfg simnet.Config, adjust func(i int, c *drg.Config)) *world {
+	w := &world{
+		t: t, params: demo, propose: map[int]func([]byte) []byte{}, silent: map[int]bool{},
+		invalid: map[shardkit.NodeID]int{},
+	}
+	cfg.JobTime = func(j shardkit.Job) time.Duration {
+		if j.Kind == "vdf.eval" {
+			return 2 * time.Second
+		}
+		return time.Duration(j.Size) * time.Millisecond
+	}
+	net, err := simnet.New(cfg)
+	require.NoError(t, err)
+	w.net = net
+	w.round = drg.Round{Epoch: 5, Alpha: shardkit.Hash{9}, Need: uint64(n - (2*n/3 + 1) + 1)}
+	for i := range n {
+		seed := sha256.Sum256([]byte(fmt.Sprint("key", i)))
+		key, err := vrf.GenerateKey(vrf.EdwardsELL2, seed[:])
+		require.NoError(t, err)
+		id := shardkit.NodeID(sha256.Sum256([]byte(fmt.Sprint("node", i))))
+		w.ids, w.keys = append(w.ids, id), append(w.keys, key)
+		w.round.Members = append(w.round.Members, drg.Member{
+			Node: id, Slot: shardkit.Hash(sha256.Sum256(id[:])), Key: key.Public(), Weight: 1,
+		})
+	}
+	for i, id := range w.ids {
+		c := drg.Config{Params: w.params, Self: id, Prove: w.keys[i].Prove}
+		if adjust != nil {
+			adjust(i, &c)
+		}
+		require.NoError(t, net.Add(id, func([][]byte) (simnet.Node, error) {
+			core, err := drg.New(c)
+			return &node{Core: core, w: w}, err
+		}))
+	}
+	net.At(0, w.slot)
+	return w
+}
+
+// leaders lists the next ones, soonest first.
+func (w *world) leaders() []shardkit.NodeID {
+	var l []shardkit.NodeID
+	for i := range w.ids {
+		l = append(l, w.ids[(w.view+i)%len(w.ids)])
+	}
+	return l
+}
+
+// each runs f on every node that is up.
+func (w *world) each(f func(i int, now time.Duration, n *node)) {
+	for i, id := range w.ids {
+		w.net.Do(id, func(now time.Duration, sn simnet.Node) { f(i, now, sn.(*node)) })
+	}
+}
+
+// slot gives the leader of this slot its turn.
+func (w *world) slot() {
+	leader := w.view % len(w.ids)
+	w.each(func(_ int, now time.Duration, n *node) { w.catchUp(now, n) })
+	if n, ok := w.net.Node(w.ids[leader]).(*node); ok && !w.silent[leader] {
+		if w.set == nil {
+			w.tryset(leader, n.Set())
+		} else if w.output == nil && n.Output() != nil {
+			rnd, err := drg.CheckOutput(w.params, w.round.Epoch, w.pRnd, n.Output())
+			require.NoError(w.t, err)
+			w.output, w.rnd = n.Output(), rnd
+		}
+	}
+	w.view++
+	w.net.At(w.net.Now()+slotTime, w.slot)
+}
+
+// catchUp tells a node what the chain says: also after a crash.
+func (w *world) catchUp(now time.Duration, n *node) {
+	if n.seen != w.round.Alpha {
+		n.seen = w.round.Alpha
+		require.NoError(w.t, n.Start(now, w.round))
+	}
+	n.SetLeaders(now, w.leaders())
+	if w.set != nil {
+		n.Committed(now, w.pRnd)
+	}
+}
+
+// tryset puts a proposal to the vote.
+func (w *world) tryset(leader int, set []byte) {
+	if f := w.propose[leader]; f != nil {
+		set = f(set)
+	}
+	if set == nil {
+		return
+	}
+	votes := 0
+	pRnd, err := drg.CheckSet(w.params, w.round, set)
+	if err != nil {
+		w.refused = append(w.refused, err)
+		return
+	}
+	w.each(func(_ int, now time.Duration, n *node) {
+		if !n.Late(now) {
+			votes++
+		}
+	})
+	if 3*votes > 2*len(w.ids) {
+		w.set, w.pRnd, w.setAt = set, pRnd, w.net.Now()
+	}
+}
+
+// finish runs until the output is committed, and checks that it is the same
+// for a newcomer who has the chain alone.
+func (w *world) finish(limit time.Duration) {
+	ok := w.net.RunUntil(func() bool { return w.output != nil }, limit)
+	require.True(w.t, ok, "no output: %v", w.refused)
+	pRnd, err := drg.CheckSet(w.params, w.round, w.set)
+	require.NoError(w.t, err)
+	require.Equal(w.t, w.pRnd, pRnd)
+	rnd, err := drg.CheckOutput(w.params, w.round.Epoch, pRnd, w.output)
+	require.NoError(w.t, err)
+	require.Equal(w.t, w.rnd, rnd)
+	w.net.Run(w.net.Now() + 10*time.Second)
+	w.each(func(i int, _ time.Duration, n *node) {
+		require.Equal(w.t, w.output, n.Output(), "node %d", i)
+	})
+}
