@@ -1,0 +1,135 @@
+package bls_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shardkit/shardkit/fbft/bls"
+)
+
+// ratio measures f against one full verification of a single signature (both
+// decodings, hash, pairing) in the same run and reports it as x-verify.
+func ratio(b *testing.B, key *bls.SecretKey, per time.Duration) {
+	statement := []byte("a single signature")
+	sig, public := sign(b, key, statement), key.Public()
+	const rounds = 20
+	start := time.Now()
+	for range rounds {
+		if err := bls.VerifySingle(public, statement, sig); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(per)/(float64(time.Since(start))/rounds), "x-verify")
+}
+
+// BenchmarkVotes is a leader's work for one phase: a quorum of votes into one
+// verified aggregate.
+func BenchmarkVotes(b *testing.B) {
+	for _, n := range []int{100, 400, 1000} {
+		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
+			c, keys := newCommittee(b, n)
+			statement := []byte("statement")
+			members := ascending(2*n/3 + 1)
+			sigs := signAll(b, keys, members, statement)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, bad := c.Combine(statement, members, sigs); bad != nil {
+					b.Fatal(bad)
+				}
+			}
+			per := b.Elapsed() / time.Duration(b.N)
+			ratio(b, keys[0], per)
+			b.ReportMetric(float64(per.Microseconds())/float64(len(members)), "µs/vote")
+		})
+	}
+}
+
+// BenchmarkSpoiled is BenchmarkVotes with wrong signatures of members seen for
+// the first time.
+func BenchmarkSpoiled(b *testing.B) {
+	const n = 400
+	for _, wrong := range []int{1, 8} {
+		b.Run(fmt.Sprintf("n=%d/wrong=%d", n, wrong), func(b *testing.B) {
+			_, keys := newCommittee(b, n)
+			public := make([][]byte, n)
+			for i, k := range keys {
+				public[i] = k.Public()
+			}
+			statement := []byte("statement")
+			members := ascending(2*n/3 + 1)
+			sigs := signAll(b, keys, members, statement)
+			for i := range wrong {
+				sigs[i*len(sigs)/wrong] = sign(b, keys[0], []byte("another"))
+			}
+			for b.Loop() {
+				b.StopTimer()
+				c, err := bls.NewCommittee(public, batchSeed)
+				require.NoError(b, err)
+				b.StartTimer()
+				if _, bad := c.Combine(statement, members, sigs); len(bad) != wrong {
+					b.Fatal(bad)
+				}
+			}
+			ratio(b, keys[0], b.Elapsed()/time.Duration(b.N))
+		})
+	}
+}
+
+// BenchmarkCertificate verifies certificates of 400 members of which 10 are
+// absent: one, and a batch of 64 (time per certificate). The absent are others
+// in each, or the same in all.
+func BenchmarkCertificate(b *testing.B) {
+	const n, absent, batch = 400, 10, 64
+	c, keys := newCommittee(b, n)
+	all := ascending(n)
+	make64 := func(b *testing.B, spread int) (statements [][]byte, members [][]int, aggregates [][]byte) {
+		for i := range batch {
+			s := fmt.Appendf(nil, "statement %d", i)
+			sigs := signAll(b, keys, all, s)
+			first := i * spread
+			m := slices.Delete(ascending(n), first, first+absent)
+			aggregate, bad := c.Combine(s, m, slices.Delete(sigs, first, first+absent))
+			require.Empty(b, bad)
+			statements, members, aggregates = append(statements, s), append(members, m), append(aggregates, aggregate)
+		}
+		return statements, members, aggregates
+	}
+	s, m, a := make64(b, 6)
+	b.Run("batch=1", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := c.Verify(s[0], m[0], a[0]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		ratio(b, keys[0], b.Elapsed()/time.Duration(b.N))
+	})
+	run := func(name string, s [][]byte, m [][]int, a [][]byte) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.VerifyBatch(s, m, a); err != nil {
+					b.Fatal(err)
+				}
+			}
+			per := b.Elapsed() / time.Duration(b.N*batch)
+			b.ReportMetric(float64(per.Microseconds()), "µs/certificate")
+			ratio(b, keys[0], per)
+		})
+	}
+	run("batch=64", s, m, a)
+	s, m, a = make64(b, 0)
+	run("batch=64/same", s, m, a)
+}
+
+func BenchmarkSign(b *testing.B) {
+	k := newKey(b, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		sign(b, k, []byte("statement"))
+	}
+}
