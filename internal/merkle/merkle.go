@@ -94,6 +94,19 @@ func Verify(root shardkit.Hash, index, count uint64, leaf shardkit.Hash, proof [
 	if want := ProofLen(index, count); len(proof) != want {
 		return fmt.Errorf("%w: %d hashes, want %d", ErrProof, len(proof), want)
 	}
+	if Fold(index, count, leaf, proof) != root {
+		return fmt.Errorf("%w: root differs", ErrProof)
+	}
+	return nil
+}
+
+// Fold returns the root to which proof leads from leaf, for a tree whose root
+// is itself hashed into something that the caller compares. It panics unless
+// index < count and proof has the length ProofLen(index, count).
+func Fold(index, count uint64, leaf shardkit.Hash, proof []shardkit.Hash) shardkit.Hash {
+	if index >= count || len(proof) != ProofLen(index, count) {
+		panic(fmt.Sprintf("merkle: proof of %d hashes for leaf %d of %d", len(proof), index, count))
+	}
 	h := leaf
 	// last is the index of the last node of the level; a node that is last and
 	// has no sibling goes up unhashed and uses up nothing of the proof.
@@ -105,10 +118,7 @@ func Verify(root shardkit.Hash, index, count uint64, leaf shardkit.Hash, proof [
 			h, proof = NodeHash(h, proof[0]), proof[1:]
 		}
 	}
-	if h != root {
-		return fmt.Errorf("%w: root differs", ErrProof)
-	}
-	return nil
+	return h
 }
 
 // ProofLen returns the length of the proof of leaf index of count leaves.

@@ -161,10 +161,12 @@ func TestLargestCounts(t *testing.T) {
 	require.Error(t, merkle.Verify(shardkit.Hash{}, 1<<63, 1<<64-1, shardkit.Hash{}, proof))
 }
 
-func TestProvePanicsWithoutTheLeaf(t *testing.T) {
+func TestPanics(t *testing.T) {
 	require.Panics(t, func() { merkle.Prove(nil, 0) })
 	require.Panics(t, func() { merkle.Prove(numbered(3), 3) })
 	require.Panics(t, func() { merkle.Prove(numbered(3), -1) })
+	require.Panics(t, func() { merkle.Fold(3, 3, shardkit.Hash{}, nil) })
+	require.Panics(t, func() { merkle.Fold(0, 3, shardkit.Hash{}, nil) })
 }
 
 // FuzzVerify: Verify never panics, and nothing but the tree's own proof of a
