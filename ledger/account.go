@@ -1,0 +1,135 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/shardkit/shardkit/xshard"
+)
+
+// KV is what execution needs of a state. A *Stage is one. A value that Get
+// returns is not changed by the caller; ok is false if there is none. Slices
+// given to Set are not changed afterwards.
+type KV interface {
+	Get(key []byte) (value []byte, ok bool, err error)
+	Set(key, value []byte) error
+	Delete(key []byte) error
+}
+
+// AccountPrefix begins the keys of accounts in the state; an executor's other
+// keys begin with something else.
+const AccountPrefix = 'a'
+
+// Account is what the state holds of an address. An address that never
+// received anything has the zero Account, and so has one that the state does
+// not hold: the first credit makes it.
+type Account struct {
+	Nonce   uint64 // of its next transaction
+	Balance uint64
+}
+
+const accountSize = 16
+
+func accountKey(a Address) []byte {
+	k := make([]byte, 1+len(a))
+	k[0] = AccountPrefix
+	copy(k[1:], a[:])
+	return k
+}
+
+func decodeAccount(v []byte) (Account, error) {
+	if len(v) != accountSize {
+		return Account{}, fmt.Errorf("%d bytes, want %d", len(v), accountSize)
+	}
+	acc := Account{Nonce: binary.BigEndian.Uint64(v), Balance: binary.BigEndian.Uint64(v[8:])}
+	if acc == (Account{}) {
+		return acc, errors.New("a zero account is not stored")
+	}
+	return acc, nil
+}
+
+// GetAccount reads an account.
+func GetAccount(s KV, a Address) (Account, error) {
+	v, ok, err := s.Get(accountKey(a))
+	if err != nil || !ok {
+		return Account{}, err
+	}
+	acc, err := decodeAccount(v)
+	if err != nil {
+		return Account{}, &DamageError{What: "account " + a.String(), Err: err}
+	}
+	return acc, nil
+}
+
+// SetAccount writes an account. The zero account is deleted: one account, one
+// state.
+func SetAccount(s KV, a Address, acc Account) error {
+	if acc == (Account{}) {
+		return s.Delete(accountKey(a))
+	}
+	v := make([]byte, accountSize)
+	binary.BigEndian.PutUint64(v, acc.Nonce)
+	binary.BigEndian.PutUint64(v[8:], acc.Balance)
+	return s.Set(accountKey(a), v)
+}
+
+// EachAccount calls fn for every account of a state, in no order that means
+// anything, until fn fails. A *State is a state to scan; audits of the supply
+// use it.
+func EachAccount(s interface {
+	Scan(fn func(key, value []byte) error) error
+}, fn func(Address, Account) error) error {
+	return s.Scan(func(key, value []byte) error {
+		if len(key) != 33 || key[0] != AccountPrefix {
+			return nil
+		}
+		a := Address(key[1:])
+		acc, err := decodeAccount(value)
+		if err != nil {
+			return &DamageError{What: "account " + a.String(), Err: err}
+		}
+		return fn(a, acc)
+	})
+}
+
+// Sink returns the address that gets what cannot be credited to where it was
+// sent: no key is known for it. Its balance is lost and stays visible.
+func Sink() Address {
+	var a Address
+	for i := range a {
+		a[i] = 0xff
+	}
+	return a
+}
+
+// Credit pays out a receipt at its destination. It never refuses: receipts of
+// a source are taken in order, and one that could be refused would block all
+// after it. A receipt of a Kind other than ReceiptTransfer, or one whose receiver
+// cannot hold more, goes to the Sink. The error is the state's.
+func Credit(s KV, r *xshard.Receipt) error {
+	to := Address(r.To)
+	if r.Kind != ReceiptTransfer {
+		to = Sink()
+	}
+	acc, err := GetAccount(s, to)
+	if err != nil {
+		return err
+	}
+	if acc.Balance > math.MaxUint64-r.Amount && to != Sink() {
+		to = Sink()
+		if acc, err = GetAccount(s, to); err != nil {
+			return err
+		}
+	}
+	if acc.Balance > math.MaxUint64-r.Amount {
+		// More than all the value there can be: saturate, what is here is lost anyway.
+		acc.Balance = math.MaxUint64 - r.Amount
+	}
+	acc.Balance += r.Amount
+	if r.Amount == 0 {
+		return nil
+	}
+	return SetAccount(s, to, acc)
+}

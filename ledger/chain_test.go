@@ -1,0 +1,259 @@
+package ledger_test
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/ledger"
+)
+
+// flakyStore fails the writes it is told to.
+type flakyStore struct {
+	ledger.Store
+	fail error
+}
+
+func (s *flakyStore) Apply(sets, deletes iter.Seq2[[]byte, []byte]) error {
+	if s.fail != nil {
+		return s.fail
+	}
+	return s.Store.Apply(sets, deletes)
+}
+
+var chainConfig = ledger.ChainConfig{Chain: testChain, Shard: 1, State: ledger.StateConfig{Undo: 4}}
+
+// next makes an executed block on the head of c: height h pays its height to
+// an account of its own.
+func next(t testing.TB, c *ledger.Chain) (*ledger.Block, *ledger.Stage) {
+	t.Helper()
+	b := &ledger.Block{Header: ledger.Header{Chain: testChain, Shard: 1, Time: 1}, Certificate: []byte("cert")}
+	if head, ok := c.Head(); ok {
+		b.Header.Height, b.Header.Parent, b.Header.Time = head.Height+1, head.Hash(), head.Time+1
+	}
+	st := c.State().Begin()
+	fund(t, st, addressOf(key(int(b.Header.Height))), 1+uint64(b.Header.Height))
+	var err error
+	b.Header.State, err = st.Root()
+	require.NoError(t, err)
+	b.Body, err = (&ledger.Body{Items: [][]byte{fmt.Append(nil, b.Header.Height)}}).AppendBinary(nil)
+	require.NoError(t, err)
+	b.Header.Body = ledger.BodyHash(b.Body)
+	return b, st
+}
+
+// grow commits blocks up to height h.
+func grow(t testing.TB, c *ledger.Chain, h shardkit.Height) {
+	t.Helper()
+	for {
+		b, st := next(t, c)
+		switch {
+		case b.Header.Height > h:
+			st.Discard()
+			return
+		case b.Header.Height == 0:
+			require.NoError(t, c.Init(b, st))
+		default:
+			require.NoError(t, c.Commit(b, st, extra(b.Header.Height)))
+		}
+	}
+}
+
+// extra is what the tests keep beside a block.
+func extra(h shardkit.Height) iter.Seq2[[]byte, []byte] {
+	return func(yield func(k, v []byte) bool) { yield([]byte("position"), fmt.Append(nil, h)) }
+}
+
+func openChain(t testing.TB, s ledger.Store) *ledger.Chain {
+	t.Helper()
+	c, err := ledger.OpenChain(s, chainConfig)
+	require.NoError(t, err)
+	return c
+}
+
+func TestChain(t *testing.T) {
+	store := ledger.NewMemStore()
+	c := openChain(t, store)
+	_, ok := c.Head()
+	require.False(t, ok)
+	require.Error(t, c.Commit(&ledger.Block{}, c.State().Begin(), nil), "before the first block")
+	grow(t, c, 9)
+
+	for _, c := range []*ledger.Chain{c, openChain(t, store)} {
+		head, ok := c.Head()
+		require.True(t, ok)
+		require.Equal(t, shardkit.Height(9), head.Height)
+		require.Equal(t, head.State, c.State().Root())
+		for h := range shardkit.Height(10) {
+			b, err := c.Block(h)
+			require.NoError(t, err)
+			var body ledger.Body
+			require.NoError(t, body.UnmarshalBinary(b.Body))
+			require.Equal(t, fmt.Append(nil, h), body.Items[0])
+			require.Equal(t, []byte("cert"), b.Certificate)
+			header, err := c.HeaderAt(h)
+			require.NoError(t, err)
+			require.Equal(t, b.Header, header)
+			at, err := c.HeightOf(header.Hash())
+			require.NoError(t, err)
+			require.Equal(t, h, at)
+			acc, err := ledger.GetAccount(c.State().Begin(), addressOf(key(int(h))))
+			require.NoError(t, err)
+			require.Equal(t, 1+uint64(h), acc.Balance)
+		}
+		v, ok, err := c.Get([]byte("position"))
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, "9", string(v))
+		_, err = c.Block(10)
+		require.ErrorIs(t, err, ledger.ErrNotFound)
+		_, err = c.HeaderAt(10)
+		require.ErrorIs(t, err, ledger.ErrNotFound)
+		_, err = c.HeightOf(shardkit.Hash{1})
+		require.ErrorIs(t, err, ledger.ErrNotFound)
+	}
+}
+
+func TestChainRefuses(t *testing.T) {
+	c := openChain(t, ledger.NewMemStore())
+	grow(t, c, 2)
+	before, _ := c.Head()
+	for name, change := range map[string]func(*ledger.Block){
+		"height":      func(b *ledger.Block) { b.Header.Height++ },
+		"parent":      func(b *ledger.Block) { b.Header.Parent[0]++ },
+		"time":        func(b *ledger.Block) { b.Header.Time-- },
+		"state":       func(b *ledger.Block) { b.Header.State[0]++ },
+		"body":        func(b *ledger.Block) { b.Body[0]++ },
+		"chain":       func(b *ledger.Block) { b.Header.Chain[0]++ },
+		"shard":       func(b *ledger.Block) { b.Header.Shard++ },
+		"late":        func(b *ledger.Block) { b.Header.Late = make([]byte, ledger.MaxLate+1) },
+		"certificate": func(b *ledger.Block) { b.Certificate = make([]byte, ledger.MaxCertificate+1) },
+	} {
+		b, st := next(t, c)
+		change(b)
+		require.Error(t, c.Commit(b, st, nil), name)
+		head, _ := c.Head()
+		require.Equal(t, before, head)
+		require.Equal(t, before.State, c.State().Root())
+	}
+	b, st := next(t, c)
+	require.Error(t, c.Init(b, st), "has blocks")
+	require.Error(t, c.InitAt(b, c.State()), "has blocks")
+	require.NoError(t, c.Commit(b, st, nil))
+}
+
+func TestChainStoreFails(t *testing.T) {
+	store := &flakyStore{Store: ledger.NewMemStore()}
+	c := openChain(t, store)
+	grow(t, c, 2)
+	b, st := next(t, c)
+	store.fail = errors.New("no space left on device")
+	require.ErrorIs(t, c.Commit(b, st, nil), store.fail)
+	head, _ := c.Head()
+	require.Equal(t, shardkit.Height(2), head.Height, "not acknowledged")
+	store.fail = nil
+	c = openChain(t, store)
+	grow(t, c, 4)
+}
+
+func TestChainOfAnother(t *testing.T) {
+	store := ledger.NewMemStore()
+	grow(t, openChain(t, store), 1)
+	for _, cfg := range []ledger.ChainConfig{{Chain: shardkit.Hash{9}, Shard: 1}, {Chain: testChain, Shard: 2}} {
+		_, err := ledger.OpenChain(store, cfg)
+		var wrong *ledger.WrongChainError
+		require.ErrorAs(t, err, &wrong)
+		require.Equal(t, cfg.Chain, wrong.WantChain)
+		require.Equal(t, testChain, wrong.Chain)
+	}
+	for _, prefix := range []string{"c", "c/", "x/s", "x"} {
+		_, err := ledger.OpenChain(store, ledger.ChainConfig{State: ledger.StateConfig{Prefix: []byte(prefix)}})
+		require.Error(t, err)
+	}
+}
+
+// TestChainDamage changes or removes one stored pair at a time. What was
+// written is read back, or the damage is reported; nothing else.
+func TestChainDamage(t *testing.T) {
+	store := ledger.NewMemStore()
+	c := openChain(t, store)
+	grow(t, c, 3)
+	var want []*ledger.Block
+	for h := range shardkit.Height(4) {
+		b, err := c.Block(h)
+		require.NoError(t, err)
+		want = append(want, b)
+	}
+	var keys [][]byte
+	require.NoError(t, store.Scan([]byte("c/"), []byte("c0"), func(k, _ []byte) error {
+		keys = append(keys, append([]byte(nil), k...))
+		return nil
+	}))
+	require.Len(t, keys, 2+3*4)
+	for _, k := range keys {
+		v, _, err := store.Get(k, nil)
+		require.NoError(t, err)
+		for _, bad := range damages(v) {
+			s := store.Clone()
+			sets, deletes := maps.All(map[string][]byte{}), maps.All(map[string][]byte{})
+			if bad == nil {
+				deletes = maps.All(map[string][]byte{string(k): nil})
+			} else {
+				sets = maps.All(map[string][]byte{string(k): bad})
+			}
+			require.NoError(t, s.Apply(byteKeys(sets), byteKeys(deletes)))
+			checkDamaged(t, s, want, fmt.Sprintf("%q", k))
+		}
+	}
+}
+
+func damages(v []byte) [][]byte {
+	out := [][]byte{nil, {}, v[:len(v)-1], append(v[:len(v):len(v)], 0)}
+	for _, i := range []int{0, len(v) / 2, len(v) - 1} {
+		bad := append([]byte(nil), v...)
+		bad[i] ^= 1
+		out = append(out, bad)
+	}
+	return out
+}
+
+func byteKeys(m iter.Seq2[string, []byte]) iter.Seq2[[]byte, []byte] {
+	return func(yield func(k, v []byte) bool) {
+		for k, v := range m {
+			if !yield([]byte(k), v) {
+				return
+			}
+		}
+	}
+}
+
+func checkDamaged(t *testing.T, s ledger.Store, want []*ledger.Block, what string) {
+	t.Helper()
+	isDamage := func(err error) bool {
+		return errors.As(err, new(*ledger.DamageError)) || errors.As(err, new(*ledger.WrongChainError))
+	}
+	c, err := ledger.OpenChain(s, chainConfig)
+	if err != nil {
+		require.True(t, isDamage(err), "%s: %v", what, err)
+		return
+	}
+	for h, b := range want {
+		got, err := c.Block(shardkit.Height(h))
+		if err != nil {
+			require.True(t, isDamage(err) || errors.Is(err, ledger.ErrNotFound), "%s: %v", what, err)
+			continue
+		}
+		require.Equal(t, b, got, what)
+		at, err := c.HeightOf(b.Hash())
+		if err != nil {
+			require.True(t, isDamage(err) || errors.Is(err, ledger.ErrNotFound), "%s: %v", what, err)
+			continue
+		}
+		require.Equal(t, shardkit.Height(h), at, what)
+	}
+}

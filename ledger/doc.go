@@ -1,0 +1,82 @@
+// Package ledger is what a shard remembers: transactions, the state they act
+// on, and the chain of blocks that leads there, kept in a store that survives
+// a crash at any moment.
+//
+// # What it does
+//
+// The parts can be used alone:
+//
+//   - [Transaction] and its signatures: one key or k of n, checked in batches
+//     with [VerifyBatch] and remembered in a [SignatureCache].
+//   - [Executor]: what transactions mean. [Transfer] is built in; [ExecuteBlock]
+//     runs the transactions of a block and [Pick] builds one.
+//   - [Mempool]: transactions that wait.
+//   - [State]: an authenticated map of keys to values with a root before the
+//     commit, proofs, and undo. [Store] is what lies under it: [MemStore], or
+//     package pebblestore, or one that package ledgertest has checked.
+//   - [Chain]: headers, bodies, indexes and state in one store, one atomic
+//     durable batch per block.
+//
+// Nothing here decides which block is the next: that is consensus, package
+// fbft. How the parts make a node is in examples/chain.
+//
+// # Model
+//
+// Transactions, bodies, headers, blocks and proofs come from anybody. Decoding
+// them never panics, allocates no more than a small multiple of the input, and
+// accepts one encoding of each value only. What is refused changes nothing.
+// The store belongs to the node: it may fail, lose what was not acknowledged,
+// or be damaged, which is found out and named ([DamageError]), but it is not
+// an adversary.
+//
+// Every function that decides whether a block is valid depends on its
+// arguments alone, so that all nodes decide the same.
+//
+// # A block's way
+//
+//  1. A transaction arrives, VerifyBatch checks it with others, [Mempool.Add]
+//     takes it.
+//  2. A proposer takes the best ([Mempool.Select]) and executes them on a
+//     [Stage] (Pick). The stage gives the root for the header.
+//  3. A validator decodes the body ([DecodeBody]), calls VerifyBatch, which
+//     checks only what its cache has not seen, executes on a stage of its own
+//     and compares the roots.
+//  4. Once the block is decided, [Chain.Commit] writes block, state and indexes
+//     and [Mempool.Committed] drops what is used.
+//
+// A transfer to an account of another shard takes the amount off here and
+// leaves a receipt in the block's outbox (package xshard); the other shard
+// pays it out with [Credit], which cannot fail.
+//
+// # How to use it
+//
+//	chain, err := ledger.OpenChain(store, ledger.ChainConfig{Chain: id, Shard: 1})
+//	...
+//	stage := chain.State().Begin()
+//	out := xshard.NewOutbox(1, shards, next)
+//	fees, err := ledger.ExecuteBlock(ctx, stage, body.Transactions, ledger.Transfer{}, out)
+//	if err != nil { // the block is not valid, or the store has failed
+//		stage.Discard()
+//	}
+//	root, err := stage.Root()
+//	...
+//	err = chain.Commit(&block, stage, nil)
+//
+// # What it does not do
+//
+// It does not fetch, relay or certify anything. Headers are checked as far as
+// they speak of chain, state and body; committee, inbox and proposer are the
+// composition's. There are no contracts: [Executor] is where they fit in.
+//
+// # References
+//
+// [1] R. Dahlberg, T. Pulls, R. Peeters: Efficient Sparse Merkle Trees. NordSec 2016.
+//
+// [2] S. Josefsson, I. Liusvaara: Edwards-Curve Digital Signature Algorithm. RFC 8032, 2017.
+//
+// [3] H. de Valence: Explicitly Defining and Modifying Ed25519 Validation Rules. ZIP 215, 2020.
+//
+// [4] V. Buterin et al.: Fee market change for ETH 1.0 chain. EIP-1559, 2019.
+//
+// [5] R. Lavi, O. Sattath, A. Zohar: Redesigning Bitcoin's fee market. WWW 2019.
+package ledger

@@ -1,0 +1,242 @@
+package ledger
+
+import (
+	"crypto/sha512"
+	"runtime"
+	"sync"
+
+	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
+
+	"github.com/shardkit/shardkit"
+)
+
+// Signatures are checked under the rules of ZIP 215 [3], one by one and in
+// batches alike: the equation is multiplied by the cofactor and encodings of
+// points need not be reduced. Other rules let a signature pass alone and fail
+// in a batch, or the reverse, and then two honest nodes disagree on a block.
+var zip215 = &ed25519.Options{Verify: ed25519.VerifyOptionsZIP_215}
+
+const (
+	// maxBatch is the number of signatures checked by one equation. More gain
+	// little and one bad signature costs more to find.
+	maxBatch = 1024
+	// minBatch is the number below which a second goroutine does not pay.
+	minBatch = 32
+	// leafBatch is the number below which checking one by one beats halving.
+	leafBatch = 16
+)
+
+// signature is one thing to check: transaction tx is good if all of its
+// signatures are.
+type signature struct {
+	tx      int
+	key     []byte
+	message []byte
+	sig     []byte
+}
+
+// VerifyBatch checks the signatures of all transactions and returns a slice
+// as long: nil for a good one, a *TxError with ReasonSignature for a bad one.
+// It uses all processors. Transactions that the cache has seen with the same
+// signatures are not checked again, good ones are put there; cache may be nil.
+//
+// Whether the account may do what it signed is not looked at. The
+// coefficients of the batch equation come from crypto/rand: a false signature
+// passes with probability 2^-128, and the answer depends on nothing else.
+func VerifyBatch(txs []*Transaction, cache *SignatureCache) []error {
+	errs := make([]error, len(txs))
+	seals := make([]seal, len(txs))
+	for i, tx := range txs {
+		seals[i] = sealOf(tx)
+	}
+	seen := cache.seen(seals)
+	var todo []signature
+	for i, tx := range txs {
+		if seen != nil && seen[i] {
+			continue
+		}
+		if err := tx.valid(); err != nil {
+			errs[i] = tx.refuse(ReasonMalformed, "%v", err)
+			continue
+		}
+		todo = appendSignatures(todo, i, tx)
+	}
+	good := verifyAll(todo)
+	for i := range todo {
+		if tx := todo[i].tx; !good[i] && errs[tx] == nil {
+			errs[tx] = txs[tx].refuse(ReasonSignature, "")
+		}
+	}
+	cache.add(seals, errs, seen)
+	return errs
+}
+
+func appendSignatures(todo []signature, i int, tx *Transaction) []signature {
+	message := tx.SignBytes()
+	if tx.Multi == nil {
+		return append(todo, signature{tx: i, key: tx.From[:], message: message, sig: tx.Signature[:]})
+	}
+	for k := range tx.Multi.Signatures {
+		s := &tx.Multi.Signatures[k]
+		todo = append(todo, signature{tx: i, key: tx.Multi.Policy.Keys[s.Key][:], message: message, sig: s.Signature[:]})
+	}
+	return todo
+}
+
+// verifyAll spreads equal batches over the processors.
+func verifyAll(todo []signature) []bool {
+	good := make([]bool, len(todo))
+	workers := min(runtime.GOMAXPROCS(0), (len(todo)+minBatch-1)/minBatch)
+	if workers <= 1 && len(todo) <= maxBatch {
+		verifyChunk(todo, good)
+		return good
+	}
+	chunks := workers * ((len(todo) + workers*maxBatch - 1) / (workers * maxBatch))
+	bound := func(i int) int { return i * len(todo) / chunks }
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < chunks; i += workers {
+				lo, hi := bound(i), bound(i+1)
+				verifyChunk(todo[lo:hi], good[lo:hi])
+			}
+		})
+	}
+	wg.Wait()
+	return good
+}
+
+// verifyChunk checks a batch at once and, if that fails, looks for the bad
+// ones by halving. The search may test as many signatures in batches as twice
+// the chunk, then the rest are checked one by one: whoever sends bad
+// signatures on purpose makes a chunk cost about twice the single checks, not
+// more.
+func verifyChunk(chunk []signature, good []bool) {
+	if len(chunk) == 0 {
+		return
+	}
+	if len(chunk) > 1 && verifyTogether(chunk) {
+		fill(good)
+		return
+	}
+	budget := 2 * len(chunk)
+	bisect(chunk, good, &budget)
+}
+
+// bisect finds the good ones of a batch that holds a bad one.
+func bisect(batch []signature, good []bool, budget *int) {
+	if len(batch) <= leafBatch || *budget < len(batch) {
+		for i := range batch {
+			s := &batch[i]
+			good[i] = ed25519.VerifyWithOptions(s.key, s.message, s.sig, zip215)
+		}
+		return
+	}
+	half := len(batch) / 2
+	*budget -= half
+	if verifyTogether(batch[:half]) {
+		// The bad one is in the other half, no need to ask.
+		fill(good[:half])
+		bisect(batch[half:], good[half:], budget)
+		return
+	}
+	*budget -= len(batch) - half
+	if verifyTogether(batch[half:]) {
+		fill(good[half:])
+	} else {
+		bisect(batch[half:], good[half:], budget)
+	}
+	bisect(batch[:half], good[:half], budget)
+}
+
+func fill(b []bool) {
+	for i := range b {
+		b[i] = true
+	}
+}
+
+func verifyTogether(batch []signature) bool {
+	v := ed25519.NewBatchVerifierWithCapacity(len(batch))
+	for i := range batch {
+		s := &batch[i]
+		v.AddWithOptions(s.key, s.message, s.sig, zip215)
+	}
+	return v.VerifyBatchOnly(nil)
+}
+
+// seal is what a transaction's signatures were checked for: its id, and the
+// signatures themselves (their hash, if there are several). The id alone would
+// not do: a copy with false signatures has the same.
+type seal struct {
+	id  shardkit.Hash
+	sig [64]byte
+}
+
+func sealOf(tx *Transaction) seal {
+	s := seal{id: tx.ID(), sig: tx.Signature}
+	if tx.Multi != nil {
+		s.sig = sha512.Sum512(tx.Multi.append(nil))
+	}
+	return s
+}
+
+// SignatureCache remembers transactions whose signatures were found good, so
+// that a block is not charged for those checked on admission. A node has one;
+// it is safe for concurrent use. A nil cache remembers nothing.
+type SignatureCache struct {
+	mu     sync.Mutex
+	max    int
+	recent map[shardkit.Hash][64]byte
+	older  map[shardkit.Hash][64]byte
+}
+
+// NewSignatureCache returns a cache of the last transactions, between max/2
+// and max of them, about 150 bytes each. The least is 2.
+func NewSignatureCache(max int) *SignatureCache {
+	return &SignatureCache{max: max, recent: make(map[shardkit.Hash][64]byte)}
+}
+
+// Len returns how many transactions are remembered.
+func (c *SignatureCache) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.recent) + len(c.older)
+}
+
+// seen tells for each seal whether it is remembered; nil if the cache is nil.
+func (c *SignatureCache) seen(seals []seal) []bool {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seen := make([]bool, len(seals))
+	for i := range seals {
+		sig, ok := c.recent[seals[i].id]
+		if !ok {
+			sig, ok = c.older[seals[i].id]
+		}
+		seen[i] = ok && sig == seals[i].sig
+	}
+	return seen
+}
+
+// add remembers the seals without error. When the newer half is full it
+// becomes the older one, whose entries are forgotten: constant work, and one
+// that is still in use is put in again.
+func (c *SignatureCache) add(seals []seal, errs []error, seen []bool) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range seals {
+		if errs[i] != nil || seen[i] {
+			continue
+		}
+		if len(c.recent) >= max(c.max/2, 1) {
+			c.older, c.recent = c.recent, make(map[shardkit.Hash][64]byte, len(c.recent))
+		}
+		c.recent[seals[i].id] = seals[i].sig
+	}
+}
