@@ -1,0 +1,190 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/internal/wire"
+)
+
+// A proof of one key: the way from the root to the one leaf or to the empty
+// place where the key is or would be.
+//
+//	kind     u8: proofPresent, proofEmpty or proofOther
+//	other    key [32], value hash [32]: the leaf in the place, proofOther only
+//	depth    u16: inner nodes on the way, at most 256
+//	empties  one bit for each, from the root on: the sibling is empty; ⌈depth/8⌉
+//	         bytes, last bits zero
+//	hashes   [32] of each sibling that is not empty, from the root on
+const (
+	proofPresent = 0
+	proofEmpty   = 1
+	proofOther   = 2
+)
+
+// Prove returns the proof that key has the value it has in the version, or
+// that it has none.
+func (v *View) Prove(key []byte) ([]byte, error) {
+	k := shardkit.Hash(sha256.Sum256(key))
+	var siblings [treeDepthLimit]shardkit.Hash
+	at, depth := v.tree, 0
+	var p shardkit.Hash
+	for at.count > 1 && depth < treeDepthLimit {
+		l, r, err := v.state.shape.sides(at, p, depth, v.load)
+		if err != nil {
+			return nil, err
+		}
+		if treeBit(&k, depth) {
+			siblings[depth], at, p = l.hash, r, treeSide(p, depth)
+		} else {
+			siblings[depth], at = r.hash, l
+		}
+		depth++
+	}
+	b := make([]byte, 0, 1+64+2+depth/8+1+32*depth)
+	b, err := v.appendPlace(b, at, p, depth, k)
+	if err != nil {
+		return nil, err
+	}
+	return appendSiblings(b, siblings[:depth]), nil
+}
+
+// appendPlace appends what stands where k leads: nothing or one leaf.
+func (v *View) appendPlace(b []byte, at subtree, p shardkit.Hash, depth int, k shardkit.Hash) ([]byte, error) {
+	if at.count == 0 {
+		return append(b, proofEmpty), nil
+	}
+	leaf, err := v.only(at, p, depth)
+	if err != nil {
+		return nil, err
+	}
+	if leaf.key == k {
+		return append(b, proofPresent), nil
+	}
+	return v.appendLeaf(append(b, proofOther), leaf)
+}
+
+// only returns the leaf of a subtree of one key.
+func (v *View) only(at subtree, p shardkit.Hash, depth int) (treeLeaf, error) {
+	leaves := at.leaves
+	if leaves == nil {
+		var err error
+		if leaves, err = v.load(p, depth); err != nil {
+			return treeLeaf{}, err
+		}
+	}
+	if len(leaves) != 1 || leaves[0].hash != at.hash {
+		return treeLeaf{}, errStateRun
+	}
+	return leaves[0], nil
+}
+
+// appendLeaf appends what a leaf is the hash of.
+func (v *View) appendLeaf(b []byte, leaf treeLeaf) ([]byte, error) {
+	value, ok, err := v.get(leaf.key)
+	if err != nil {
+		return nil, err
+	}
+	h := sha256.Sum256(value)
+	if !ok || leafHash(leaf.key, h) != leaf.hash {
+		return nil, errStateRun
+	}
+	return append(append(b, leaf.key[:]...), h[:]...), nil
+}
+
+func appendSiblings(b []byte, siblings []shardkit.Hash) []byte {
+	b = wire.AppendU16(b, uint16(len(siblings)))
+	at := len(b)
+	b = append(b, make([]byte, (len(siblings)+7)/8)...)
+	for i := range siblings {
+		if siblings[i] == (shardkit.Hash{}) {
+			b[at+i/8] |= 0x80 >> (i % 8)
+		} else {
+			b = append(b, siblings[i][:]...)
+		}
+	}
+	return b
+}
+
+// VerifyProof checks that under root key has value, or is absent if value is
+// nil. It needs nothing else. The error wraps ErrProof.
+func VerifyProof(root shardkit.Hash, key, value, proof []byte) error {
+	k := shardkit.Hash(sha256.Sum256(key))
+	r := wire.NewReader(proof)
+	var h shardkit.Hash
+	kind := r.U8()
+	var other shardkit.Hash
+	switch kind {
+	case proofPresent:
+		h = leafHash(k, sha256.Sum256(value))
+	case proofEmpty:
+	case proofOther:
+		other = r.Array32()
+		h = leafHash(other, r.Array32())
+	default:
+		return fmt.Errorf("%w: kind %d", ErrProof, kind)
+	}
+	if present := kind == proofPresent; present != (value != nil) {
+		return fmt.Errorf("%w: it is one of the opposite", ErrProof)
+	}
+	siblings, err := readSiblings(r)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrProof, err)
+	}
+	if kind == proofOther && (other == k || hashShared(&other, &k) < len(siblings)) {
+		return fmt.Errorf("%w: the other leaf does not stand in the way", ErrProof)
+	}
+	for depth := len(siblings) - 1; depth >= 0; depth-- {
+		if treeBit(&k, depth) {
+			h = innerHash(&siblings[depth], &h)
+		} else {
+			h = innerHash(&h, &siblings[depth])
+		}
+	}
+	if h != root {
+		return fmt.Errorf("%w: root differs", ErrProof)
+	}
+	return nil
+}
+
+// readSiblings reads the way of a proof, root first, and to the end of r.
+func readSiblings(r *wire.Reader) ([]shardkit.Hash, error) {
+	depth := int(r.U16())
+	if depth > treeDepthLimit {
+		r.Fail(fmt.Errorf("%w: depth %d", wire.ErrLimit, depth))
+		depth = 0
+	}
+	empties := r.Fixed((depth + 7) / 8)
+	if r.Err() != nil {
+		return nil, r.Err()
+	}
+	if n := depth % 8; n != 0 && empties[len(empties)-1]<<n != 0 {
+		r.Fail(fmt.Errorf("%w: bits after the last", wire.ErrValue))
+	}
+	siblings := make([]shardkit.Hash, depth)
+	for i := range siblings {
+		if empties[i/8]&(0x80>>(i%8)) != 0 {
+			continue
+		}
+		if siblings[i] = r.Array32(); siblings[i] == (shardkit.Hash{}) {
+			r.Fail(fmt.Errorf("%w: an empty sibling spelled out", wire.ErrValue))
+		}
+	}
+	return siblings, r.Close()
+}
+
+// hashShared is the number of leading bits that a and b share.
+func hashShared(a, b *shardkit.Hash) int {
+	for i := range a {
+		if x := a[i] ^ b[i]; x != 0 {
+			n := i * 8
+			for x&0x80 == 0 {
+				x <<= 1
+				n++
+			}
+			return n
+		}
+	}
+	return 256
+}

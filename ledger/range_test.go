@@ -1,0 +1,128 @@
+package ledger_test
+
+import (
+	"bytes"
+	"maps"
+	"testing"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/ledger"
+)
+
+// TestRangeRestore downloads views of random histories, chunk by chunk, into
+// other states.
+func TestRangeRestore(t *testing.T) {
+	eachConfig(t, func(t *testing.T, cfg ledger.StateConfig) {
+		for seed := range uint64(4) {
+			h := newHistory(t, cfg, ledger.NewMemStore(), seed)
+			for range 12 {
+				h.block()
+			}
+			for _, v := range h.versions() {
+				restoreView(h, v)
+			}
+		}
+	})
+}
+
+// restoreView copies a version through ReadRange and Restore, with reopens.
+func restoreView(h *history, version uint64) {
+	t := h.t
+	v, err := h.state.View(version)
+	must(t, err)
+	store := ledger.NewMemStore()
+	cfg := ledger.StateConfig{Buckets: h.r.IntN(2) == 0, Undo: 2}
+	for {
+		r, err := ledger.OpenRestore(store, cfg, v.Root(), version)
+		must(t, err)
+		_, err = ledger.OpenState(store, cfg)
+		wantErr(t, err, ledger.ErrRestoring)
+		for range 4 {
+			from := r.Next()
+			if h.r.IntN(3) == 0 {
+				from[0] = byte(h.r.IntN(256)) // from the middle
+			}
+			chunk, err := v.ReadRange(from, h.r.IntN(4000))
+			must(t, err)
+			_, _, err = ledger.VerifyRange(v.Root(), from, chunk)
+			must(t, err)
+			must(t, r.Add(from, chunk))
+		}
+		if r.Complete() {
+			s, err := r.Finish(nil)
+			must(t, err)
+			equal(t, "restored root", s.Root(), v.Root())
+			break
+		}
+		if _, err := r.Finish(nil); err == nil {
+			t.Fatal("finished with ranges missing")
+		}
+	}
+	s, err := ledger.OpenState(store, cfg)
+	must(t, err)
+	equal(t, "restored version", s.Version(), version)
+	got := model{}
+	must(t, s.Scan(func(k, v []byte) error { got[string(k)] = string(v); return nil }))
+	if !maps.Equal(got, h.past[version]) {
+		t.Fatal("restored pairs differ")
+	}
+	st := s.Begin()
+	h.change(st, got, 20)
+	root, err := st.Root()
+	must(t, err)
+	equal(t, "root on top", root, got.root())
+}
+
+// TestRangeWrong changes chunks in every byte: none may pass, except as what
+// it is.
+func TestRangeWrong(t *testing.T) {
+	h := newHistory(t, ledger.StateConfig{}, ledger.NewMemStore(), 5)
+	h.block()
+	v, err := h.state.View(h.state.Version())
+	must(t, err)
+	from := shardkit.Hash{0x40, 1}
+	chunk, err := v.ReadRange(from, 300)
+	must(t, err)
+	for i := range chunk {
+		for bit := range 8 {
+			bad := bytes.Clone(chunk)
+			bad[i] ^= 1 << bit
+			if _, _, err := ledger.VerifyRange(v.Root(), from, bad); err == nil {
+				t.Fatalf("bit %d of byte %d changed and taken", bit, i)
+			}
+		}
+		_, _, err := ledger.VerifyRange(v.Root(), from, chunk[:i])
+		wantErr(t, err, ledger.ErrProof)
+	}
+	_, _, err = ledger.VerifyRange(v.Root(), from, append(bytes.Clone(chunk), 0))
+	wantErr(t, err, ledger.ErrProof)
+	_, _, err = ledger.VerifyRange(shardkit.Hash{1}, from, chunk)
+	wantErr(t, err, ledger.ErrProof)
+}
+
+// TestRestoreWrong finishes a restore with a pair that is not of the state: it
+// is refused and starts over.
+func TestRestoreWrong(t *testing.T) {
+	h := newHistory(t, ledger.StateConfig{}, ledger.NewMemStore(), 6)
+	h.block()
+	v, err := h.state.View(h.state.Version())
+	must(t, err)
+	chunk, err := v.ReadRange(shardkit.Hash{}, 1<<20)
+	must(t, err)
+	bad := bytes.Clone(chunk)
+	bad[6+1+int(bad[6])+4] ^= 1 // in the first value, or after it
+	store := ledger.NewMemStore()
+	r, err := ledger.OpenRestore(store, ledger.StateConfig{}, v.Root(), 9)
+	must(t, err)
+	must(t, r.Add(shardkit.Hash{}, bad))
+	if _, err := r.Finish(nil); err == nil {
+		t.Fatal("finished with a wrong pair")
+	}
+	equal(t, "next", r.Next(), shardkit.Hash{})
+	must(t, r.Add(shardkit.Hash{}, chunk))
+	_, err = r.Finish(nil)
+	must(t, err)
+	if r.Add(shardkit.Hash{}, chunk) == nil {
+		t.Fatal("added to a finished restore")
+	}
+}

@@ -1,0 +1,260 @@
+package ledger
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/shardkit/shardkit"
+)
+
+// Limits of one pair of the state.
+const (
+	MaxKey   = 255     // bytes of a key; at least one
+	MaxValue = 1 << 16 // bytes of a value
+)
+
+// Stage is a set of changes on top of the state, or of another stage: what a
+// block does before it is certain that the block stays. Stages form a tree
+// over the committed state. Only a child of the committed state can be
+// committed; that makes it the committed state, leaves its children valid and
+// makes all others stale.
+//
+// A stage has one owner at a time. Different stages may be used by different
+// goroutines, also while the State commits another one.
+type Stage struct {
+	state     *State
+	parent    atomic.Pointer[Stage] // nil once committed
+	discarded atomic.Bool
+
+	index   map[string]int32 // raw key to entry
+	entries []stageEntry
+	frozen  bool // has children, or is committed: never changes again
+
+	mu      sync.Mutex   // guards what follows: children ask for it from their goroutines
+	done    bool         // tree and changes are those of the entries
+	tree    subtree      // of the state with the changes made
+	changes []treeChange // sorted
+}
+
+// stageEntry is a key that the stage has read or changed.
+type stageEntry struct {
+	name   string // raw key
+	value  []byte // now; nil: absent
+	old    []byte // in the parent; nil: absent
+	known  bool   // old was read
+	change bool   // value was set by this stage
+}
+
+// Begin starts a stage on top of the committed state.
+func (s *State) Begin() *Stage { return s.tip.Load().child() }
+
+// Begin starts a stage on top of s, which from then on cannot be changed.
+func (s *Stage) Begin() *Stage {
+	s.frozen = true
+	return s.child()
+}
+
+func (s *Stage) child() *Stage {
+	n := min(len(s.entries), 1<<14) // a guess: about as many as the parent
+	c := &Stage{state: s.state, index: make(map[string]int32, n), entries: make([]stageEntry, 0, n)}
+	c.parent.Store(s)
+	return c
+}
+
+// live reports whether s builds on the committed state. It must be asked
+// after a read of the store: a commit that would have shown in the read has
+// made the stage stale before.
+func (s *Stage) live() bool {
+	for p := s; !p.discarded.Load(); {
+		if p == s.state.tip.Load() {
+			return true
+		}
+		next := p.parent.Load()
+		if next == nil {
+			// The tip moves to p before p loses its parent.
+			return p == s.state.tip.Load()
+		}
+		p = next
+	}
+	return false
+}
+
+// check refuses what no stage takes.
+func (s *Stage) check(key []byte) error {
+	if len(key) == 0 || len(key) > MaxKey {
+		return fmt.Errorf("ledger: state: %w: key of %d bytes, want 1 to %d", ErrSize, len(key), MaxKey)
+	}
+	if !s.live() {
+		return ErrStale
+	}
+	return nil
+}
+
+// Get returns the value of key, which must not be changed. What is read is
+// remembered until the stage is gone: a change of a key that was read before
+// costs no second read when it is committed with undo.
+func (s *Stage) Get(key []byte) (value []byte, ok bool, err error) {
+	if err := s.check(key); err != nil {
+		return nil, false, err
+	}
+	if i, ok := s.index[string(key)]; ok {
+		v := s.entries[i].value
+		return v, v != nil, nil
+	}
+	v, err := s.below(key)
+	if err != nil {
+		return nil, false, err
+	}
+	if !s.live() {
+		return nil, false, ErrStale
+	}
+	if !s.frozen {
+		e := s.entry(key)
+		e.value, e.old, e.known = v, v, true
+	}
+	return v, v != nil, nil
+}
+
+// below is the value of key in the stage's parent; nil: absent.
+func (s *Stage) below(key []byte) ([]byte, error) {
+	for p := s.parent.Load(); p != nil; p = p.parent.Load() {
+		if i, ok := p.index[string(key)]; ok {
+			return p.entries[i].value, nil
+		}
+	}
+	v, _, err := s.state.read(sha256.Sum256(key), nil)
+	return v, err
+}
+
+// entry returns the entry of key, made if there is none.
+func (s *Stage) entry(key []byte) *stageEntry {
+	i, ok := s.index[string(key)]
+	if !ok {
+		i = int32(len(s.entries))
+		name := string(key)
+		s.index[name] = i
+		s.entries = append(s.entries, stageEntry{name: name})
+	}
+	return &s.entries[i]
+}
+
+// Set gives key the value, a copy of which is kept. A value of no bytes is a
+// value.
+func (s *Stage) Set(key, value []byte) error {
+	if len(value) > MaxValue {
+		return fmt.Errorf("ledger: state: %w: value of %d bytes, at most %d", ErrSize, len(value), MaxValue)
+	}
+	return s.put(key, append(make([]byte, 0, len(value)), value...))
+}
+
+// Delete makes key absent.
+func (s *Stage) Delete(key []byte) error { return s.put(key, nil) }
+
+func (s *Stage) put(key, value []byte) error {
+	if err := s.check(key); err != nil {
+		return err
+	}
+	if s.frozen {
+		return ErrFrozen
+	}
+	e := s.entry(key)
+	e.value, e.change = value, true
+	s.done = false
+	return nil
+}
+
+// Root returns the root of the state with the changes of the stage made. It
+// is computed once, on as many goroutines as StateConfig.Workers allows.
+func (s *Stage) Root() (shardkit.Hash, error) {
+	tree, err := s.compute()
+	if !s.live() {
+		return shardkit.Hash{}, ErrStale // err may come from a mixture of two states
+	}
+	return tree.hash, err
+}
+
+// Discard gives the stage up, and with it the stages on top of it: their
+// methods return ErrStale.
+func (s *Stage) Discard() { s.discarded.Store(true) }
+
+// compute makes the tree of the stage, and before it that of its parent.
+func (s *Stage) compute() (subtree, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done {
+		return s.tree, nil
+	}
+	parent := s.parent.Load()
+	if parent == nil { // committed stages are done
+		return subtree{}, ErrStale
+	}
+	base, err := parent.compute()
+	if err != nil {
+		return subtree{}, err
+	}
+	ch := s.collect()
+	s.state.shape.each(len(ch), func(i int) {
+		e := &s.entries[ch[i].entry]
+		ch[i].key = sha256.Sum256([]byte(e.name))
+		if e.value != nil {
+			ch[i].leaf = leafHash(ch[i].key, sha256.Sum256(e.value))
+		}
+	})
+	tree, err := s.state.shape.update(base, shardkit.Hash{}, 0, ch, parent.load)
+	if err != nil {
+		return subtree{}, err
+	}
+	s.tree, s.changes, s.done = tree, ch, true
+	return tree, nil
+}
+
+// collect lists the entries that change something, as far as is known.
+func (s *Stage) collect() []treeChange {
+	ch := make([]treeChange, 0, len(s.entries))
+	for i := range s.entries {
+		e := &s.entries[i]
+		same := e.known && (e.old == nil) == (e.value == nil) && bytes.Equal(e.old, e.value)
+		if e.change && !same {
+			ch = append(ch, treeChange{entry: int32(i)})
+		}
+	}
+	return ch
+}
+
+// load is the treeLoad of the state as the stage shows it: what the store
+// has, with the changes of the stages from the committed one up to s. While
+// one of these is being committed the store may have its changes or not; they
+// are made either way.
+func (s *Stage) load(p shardkit.Hash, depth int) ([]treeLeaf, error) {
+	var chain []*Stage
+	for q := s; q != nil; q = q.parent.Load() {
+		chain = append(chain, q)
+	}
+	leaves, err := s.state.leaves(p, depth)
+	if err != nil {
+		return nil, err
+	}
+	last := treeLast(p, depth)
+	for _, q := range slices.Backward(chain) {
+		if ch := changesWithin(q.changes, p, last); len(ch) > 0 {
+			leaves = treeMerge(leaves, slices.Clone(ch)) // a merge notes in its changes what it met
+		}
+	}
+	return leaves, nil
+}
+
+// changesWithin are the sorted changes of the keys from lo to hi, both
+// included.
+func changesWithin(ch []treeChange, lo, hi shardkit.Hash) []treeChange {
+	cmp := func(c treeChange, k shardkit.Hash) int { return bytes.Compare(c.key[:], k[:]) }
+	i, _ := slices.BinarySearchFunc(ch, lo, cmp)
+	j, found := slices.BinarySearchFunc(ch, hi, cmp)
+	if found {
+		j++
+	}
+	return ch[i:j]
+}

@@ -1,0 +1,162 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/internal/wire"
+)
+
+// OpenState opens the state that store holds under cfg.Prefix, an empty one if
+// there is none. It reads every pair, builds the tree and compares its root
+// with the one of the last commit: a *DamageError if they differ.
+// ErrRestoring if a restore into the prefix was begun and not finished.
+func OpenState(store Store, cfg StateConfig) (*State, error) {
+	s, err := newState(store, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if _, restoring, err := store.Get(s.keys.key(kindRestore, nil), nil); err != nil {
+		return nil, fmt.Errorf("ledger: state: open: %w", err)
+	} else if restoring {
+		return nil, ErrRestoring
+	}
+	head := &stateVersion{}
+	record, ok, err := store.Get(s.keys.key(kindHead, nil), nil)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: state: open: %w", err)
+	}
+	if ok {
+		if err := head.readHead(record); err != nil {
+			return nil, &DamageError{"head", err}
+		}
+	}
+	tree, err := s.rebuild()
+	if err != nil {
+		return nil, err
+	}
+	if tree.hash != head.root {
+		return nil, &DamageError{"state", fmt.Errorf("pairs have root %v, head says %v", tree.hash, head.root)}
+	}
+	s.start(head, tree)
+	return s, s.loadUndo()
+}
+
+// newState makes a State without a version.
+func newState(store Store, cfg StateConfig) (*State, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	prefix := cfg.Prefix
+	if prefix == nil {
+		prefix = []byte("s/")
+	}
+	s := &State{store: store, undo: cfg.Undo, shape: newTreeShape(cfg.Buckets, cfg.Workers)}
+	s.keys.prefix = append([]byte{}, prefix...)
+	return s, nil
+}
+
+// start makes head the one version that s has.
+func (s *State) start(head *stateVersion, tree subtree) {
+	head.tree, head.log = &tree, &undoLog{number: head.number}
+	s.window = []*stateVersion{head}
+	s.tip.Store(&Stage{state: s, frozen: true, done: true, tree: tree})
+}
+
+// rebuild makes the tree of the pairs in the store, many parts at a time.
+func (s *State) rebuild() (subtree, error) {
+	const depth = 8
+	var parts [1 << depth]subtree
+	var errs [1 << depth]error
+	var wait []func()
+	for i := range parts {
+		wait = append(wait, s.shape.fork(true, func() {
+			var leaves []treeLeaf
+			if leaves, errs[i] = s.leaves(shardkit.Hash{byte(i)}, depth); errs[i] == nil {
+				parts[i] = s.shape.build(leaves, depth)
+			}
+		}))
+	}
+	for _, w := range wait {
+		w()
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return subtree{}, err
+	}
+	row := parts[:]
+	for len(row) > 1 {
+		for i := range len(row) / 2 {
+			row[i] = s.shape.join(row[2*i], row[2*i+1])
+		}
+		row = row[:len(row)/2]
+	}
+	return row[0], nil
+}
+
+// loadUndo reads the undo records of the window and hangs their versions
+// before the committed one. Records further back, of a larger window, are
+// deleted.
+func (s *State) loadUndo() error {
+	lo, hi := s.keys.span(kindUndo)
+	var links []*undoLog
+	err := s.store.Scan(lo, hi, func(k, v []byte) error {
+		number := wire.NewReader(k[len(lo):])
+		l := &undoLog{number: number.U64(), record: append([]byte{}, v...)}
+		links = append(links, l)
+		return number.Close()
+	})
+	if err != nil {
+		return &DamageError{"undo record", err}
+	}
+	keep := links[max(0, len(links)-s.undo):]
+	if err := s.hang(keep); err != nil || len(keep) == len(links) {
+		return err
+	}
+	return s.apply(nil, func(yield func(lo, hi []byte) bool) {
+		yield(lo, s.keys.undo(links[len(links)-len(keep)-1].number+1))
+	})
+}
+
+// hang makes the versions that the links lead back to; the last link made the
+// committed version.
+func (s *State) hang(links []*undoLog) error {
+	for i := len(links) - 1; i >= 0; i-- {
+		l, next := links[i], s.window[0]
+		before, err := l.index()
+		if err == nil && l.number != next.number {
+			err = fmt.Errorf("of version %d, want %d", l.number, next.number)
+		}
+		if err != nil {
+			return &DamageError{"undo record", err}
+		}
+		if i == len(links)-1 {
+			next.log = l
+		}
+		before.log = &undoLog{number: before.number}
+		if i > 0 {
+			before.log = links[i-1]
+		}
+		before.log.next.Store(l)
+		before.next = next
+		s.window = append([]*stateVersion{before}, s.window...)
+	}
+	return nil
+}
+
+// The head record.
+//
+//	format u8 = 1, version u64, root [32]
+
+func (v *stateVersion) appendHead(b []byte) []byte {
+	b = wire.AppendU64(append(b, 1), v.number)
+	return append(b, v.root[:]...)
+}
+
+func (v *stateVersion) readHead(b []byte) error {
+	r := wire.NewReader(b)
+	r.Expect(1, "format")
+	v.number, v.any = r.U64(), true
+	v.root = r.Array32()
+	return r.Close()
+}
