@@ -31,6 +31,8 @@ type source struct {
 	run      []candidate // of what
 	news     bool        // something changed while the check was under way
 
+	stuck shardkit.Height // at this height a check could not judge; past once below the head
+
 	next   time.Duration   // when to ask, whatever happens
 	asking bool            // an answer is outstanding
 	asked  shardkit.NodeID // from whom
@@ -220,19 +222,6 @@ func (q *source) trim() {
 	}
 }
 
-// unsure returns the first slot that the checks cannot get past, or -1.
-func (q *source) unsure() int {
-	for at, slot := range q.pending {
-		if len(slot) == 0 {
-			break
-		}
-		if !slices.ContainsFunc(slot, func(c candidate) bool { return !c.unsure }) {
-			return at
-		}
-	}
-	return -1
-}
-
 // checked is the result of a Check job.
 type checked struct {
 	source shardkit.ShardID
@@ -294,6 +283,7 @@ func (r *Relay) checked(now time.Duration, res checked) {
 			r.reject(now, s, c, res.err)
 		} else if at, i := q.locate(c); i >= 0 && !news {
 			q.pending[at][i].unsure = true
+			q.stuck = c.packet.Height
 		}
 	}
 	r.check(s)
@@ -360,12 +350,11 @@ func (r *Relay) period(now time.Duration, s *shard) {
 	q.next = now + r.cfg.Poll
 	q.asking, q.tries = false, 0
 	q.idle++
-	stuck := q.unsure() >= 0
 	q.release()
 	r.check(s)
-	// While the head cannot be judged, what is missing is knowledge rather than
+	// While a packet cannot be judged, what is missing is knowledge rather than
 	// packets, so the asking thins out: periods 1, 2, 4, 8, …
-	if !stuck || q.idle&(q.idle-1) == 0 {
+	if q.stuck < q.head() || q.idle&(q.idle-1) == 0 {
 		r.ask(now, s)
 	}
 }
@@ -400,8 +389,8 @@ func (r *Relay) ask(now time.Duration, s *shard) {
 // want returns the first height that is missing and how many from there on,
 // up to the next one that is there or to the end of the room.
 func (q *source) want(maxQueue int) (from shardkit.Height, n int) {
-	if at := q.unsure(); at >= 0 {
-		return q.head() + shardkit.Height(at), 1 // perhaps others have another
+	if q.stuck >= q.head() {
+		return q.stuck, 1 // what cannot be judged may be false: others may have another
 	}
 	at := slices.IndexFunc(q.pending, func(slot []candidate) bool { return len(slot) == 0 })
 	if at < 0 {
