@@ -1,0 +1,4 @@
+package quicnet
+
+// Certificate lets tests connect as a hostile peer.
+var Certificate = certificate
