@@ -48,6 +48,11 @@ type Config struct {
 	MaxHeader int // bytes of a header. 0: 16 KiB
 	MaxRef    int // bytes of a body reference. 0: 1 KiB
 
+	// VoteFrom is the first height at which this replica votes. A replica that
+	// lost its log sets it beyond every height at which it may have voted; see
+	// the package documentation. Below it, the replica only follows.
+	VoteFrom shardkit.Height
+
 	// Log holds the records of this replica's former life, in the order in
 	// which Ready handed them out. nil: a new replica.
 	Log [][]byte
@@ -63,10 +68,12 @@ type Start struct {
 	Before    *Committee    // committee of Previous if it is another; gets the certificates of this height's start (hand-over)
 }
 
-// Ready holds the effects of a Core since the last call of Ready.
+// Ready holds the effects of a Core since the last call of Ready. The Data of
+// messages to several peers is shared: nobody may write to it.
 type Ready struct {
 	Records  [][]byte // to append to the log, in order
 	Seq      uint64   // sequence number of the last of Records; numbers are consecutive from 1 in this life
+	Prune    uint64   // records up to this one, and of former lives, can go once every block decided so far is durable; 0: none
 	Messages []shardkit.Message
 	Jobs     []shardkit.Job
 
@@ -76,6 +83,14 @@ type Ready struct {
 	Serve    []Serve
 	Behind   []Behind
 	Evidence [][]byte // encoded proofs of misbehaviour, each verifiable alone
+	Blame    []Blame  // peers found to have sent what no honest member sends
+}
+
+// Blame names a peer that sent a signature which does not verify. The channel
+// is authenticated, so the peer itself did it; but it is no proof for others.
+type Blame struct {
+	Peer shardkit.NodeID
+	What string
 }
 
 // Propose asks the application for a proposal; it answers with Proposed, at
@@ -98,11 +113,16 @@ type Validate struct {
 	Hash   shardkit.Hash
 	Header []byte
 	Ref    []byte          // as the leader's Proposed gave it; nil for a block known from the log or a certificate
-	From   shardkit.NodeID // who announced it
+	From   shardkit.NodeID // who announced it, or claims to have it; the replica itself for its own proposals
+	// Certified says that a quorum has prepared the block in an earlier view:
+	// what is judged only at a first proposal, like a header's time against the
+	// clock, has been judged.
+	Certified bool
 }
 
-// Decided reports that a block is final. Header is nil if this replica has
-// only the certificate: the application fetches the block. The core does
+// Decided reports that a block is final. Header is nil if the application has
+// not validated the block (this replica may have only the certificate): it
+// fetches the block. The core does
 // nothing more at this height; the application calls Start for the next.
 type Decided struct {
 	Height      shardkit.Height

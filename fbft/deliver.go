@@ -1,0 +1,299 @@
+package fbft
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/internal/wire"
+)
+
+// Deliver takes a message from a peer that the transport has authenticated. It
+// does not keep msg. An error means that no honest peer sends this (see
+// ErrMalformed and the others); what merely comes late, twice or too early is
+// no error.
+func (c *Core) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) error {
+	c.advance(now)
+	r := wire.NewReader(msg)
+	h := readHeading(r)
+	if err := r.Err(); err != nil {
+		return malformed("message", err)
+	}
+	if h.shard != c.cfg.Shard {
+		return fmt.Errorf("fbft: message of shard %d: %w", h.shard, ErrInvalid)
+	}
+	switch {
+	case !c.started || from == c.cfg.Self:
+		return nil
+	case h.height < c.height || h.height == c.height && c.decided != nil:
+		return c.onOld(from, h, r)
+	case h.height == c.height:
+		return c.onCurrent(from, h.kind, r)
+	case h.height == c.height+1:
+		return c.onNext(from, h, r, msg)
+	}
+	c.onFuture(from, h.height)
+	return nil
+}
+
+// onCurrent takes a message of this height, which is not decided.
+func (c *Core) onCurrent(from shardkit.NodeID, kind uint8, r *wire.Reader) error {
+	if kind == kindCertificate {
+		m := readCertMessage(r)
+		if err := r.Close(); err != nil {
+			return malformed("certificate", err)
+		}
+		return c.onCertificate(from, m.cert)
+	}
+	i, ok := c.committee.Index(from)
+	if !ok {
+		if c.before != nil {
+			if _, ok := c.before.Index(from); ok {
+				return nil
+			}
+		}
+		return fmt.Errorf("fbft: height %d: %w", c.height, ErrMember)
+	}
+	c.learnHolder(i)
+	switch kind {
+	case kindVote:
+		v := readVote(r)
+		if err := r.Close(); err != nil {
+			return malformed("vote", err)
+		}
+		c.onVote(i, v)
+		return nil
+	case kindProposal:
+		p := readProposal(r, c.cfg.MaxHeader, c.cfg.MaxRef)
+		if err := r.Close(); err != nil {
+			return malformed("proposal", err)
+		}
+		return c.onProposal(i, p)
+	case kindReport:
+		p := readReport(r, c.cfg.MaxHeader)
+		if err := r.Close(); err != nil {
+			return malformed("report", err)
+		}
+		return c.onReport(i, p)
+	}
+	return malformed("message", errors.New("unknown kind"))
+}
+
+// onCertificate takes PREPARED from the leader of its view, or COMMITTED from
+// anybody.
+func (c *Core) onCertificate(from shardkit.NodeID, ct *Certificate) error {
+	if ct.Height != c.height || ct.Epoch != c.epoch {
+		return fmt.Errorf("fbft: certificate of another height: %w", ErrInvalid)
+	}
+	if err := ct.Shape(c.committee); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if ct.Phase == Commit {
+		c.check(from, check{kind: checkCommitted, cert: ct})
+		return nil
+	}
+	if i, ok := c.committee.Index(from); !ok || i != c.leader(ct.View) {
+		return fmt.Errorf("fbft: prepared certificate of view %d: %w", ct.View, ErrRole)
+	}
+	if c.voter && ct.View >= c.view && ct.View >= c.reported && !(c.prepared != nil && c.prepared.View >= ct.View) {
+		c.check(from, check{kind: checkPrepared, cert: ct})
+	}
+	return nil
+}
+
+// onNext takes a message of the next height: what it brings along about this
+// one counts, and the announcement itself is kept for when the height starts.
+func (c *Core) onNext(from shardkit.NodeID, h heading, r *wire.Reader, msg []byte) error {
+	var previous *Certificate
+	switch h.kind {
+	case kindProposal:
+		p := readProposal(r, c.cfg.MaxHeader, c.cfg.MaxRef)
+		if err := r.Close(); err != nil {
+			return malformed("proposal", err)
+		}
+		previous = p.previous
+		if i, ok := c.committee.Index(from); ok && p.view == 0 && i == c.leaderAt(h.height, 0) {
+			c.early = &early{from: from, height: h.height, data: clip(msg)}
+		}
+	case kindReport:
+		p := readReport(r, c.cfg.MaxHeader)
+		if err := r.Close(); err != nil {
+			return malformed("report", err)
+		}
+		previous = p.previous
+	case kindCertificate:
+		c.onFuture(from, h.height)
+	}
+	if previous == nil || c.decided != nil || previous.Phase != Commit {
+		return nil
+	}
+	return c.onCertificate(from, previous)
+}
+
+// onFuture takes notice of a member that is ahead by more than a message in
+// flight can explain.
+func (c *Core) onFuture(from shardkit.NodeID, h shardkit.Height) {
+	if c.knows(from) && c.hints.allow(c.now, c.cfg.Resend, from, 0) {
+		c.ready.Behind = append(c.ready.Behind, Behind{Peer: from, Height: h})
+	}
+}
+
+// knows reports whether a node has a part in this height.
+func (c *Core) knows(node shardkit.NodeID) bool {
+	_, ok := c.committee.Index(node)
+	if !ok && c.before != nil {
+		_, ok = c.before.Index(node)
+	}
+	return ok
+}
+
+// onOld takes a message of a decided height. Who still works there has missed
+// the certificate, and gets it; a certificate asks only if it says so, or two
+// replicas that both lag would answer each other without end.
+func (c *Core) onOld(from shardkit.NodeID, h heading, r *wire.Reader) error {
+	missing := h.height
+	if h.kind == kindCertificate {
+		want := r.Bool()
+		if c.before != nil && c.previous != nil && h.height+1 == c.height {
+			c.learnHolderNode(from)
+		}
+		if !want {
+			return nil
+		}
+		missing++
+	}
+	if missing > c.height || missing == c.height && c.decided == nil {
+		return nil
+	}
+	if len(c.ring) == 0 || missing < c.ring[0].cert.Height {
+		if c.knows(from) && c.answers.allow(c.now, c.cfg.Resend/2, from, missing) {
+			c.ready.Serve = append(c.ready.Serve, Serve{To: from, Height: missing})
+		}
+		return nil
+	}
+	for i := len(c.ring) - 1; i >= 0; i-- {
+		if s := &c.ring[i]; s.cert.Height == missing {
+			c.answer(from, s)
+			return nil
+		}
+	}
+	return nil
+}
+
+// answer sends a settled height's certificate to one that lacks it. Just after
+// the decision nobody does: it is still on its way.
+func (c *Core) answer(to shardkit.NodeID, s *settled) {
+	if _, ok := s.committee.Index(to); !ok && !c.knows(to) {
+		return
+	}
+	if c.now-s.since < c.cfg.Resend/2 || !c.answers.allow(c.now, c.cfg.Resend/2, to, s.cert.Height) {
+		return
+	}
+	c.send(to, 0, c.committed(s.cert, false))
+}
+
+// committed returns the message that carries a certificate, of any height.
+func (c *Core) committed(ct *Certificate, want bool) []byte {
+	m := certMessage{cert: ct, want: want}
+	return m.appendTo(appendHeading(nil, kindCertificate, c.cfg.Shard, ct.Height))
+}
+
+// Accept takes a commit certificate that came by another way than Deliver, for
+// the current height. It is verified like any other.
+func (c *Core) Accept(now time.Duration, ct *Certificate) error {
+	c.advance(now)
+	if !c.started || c.decided != nil || ct.Height != c.height {
+		return nil
+	}
+	if ct.Phase != Commit {
+		return errors.New("fbft: accept: not a commit certificate")
+	}
+	return c.onCertificate(c.cfg.Self, ct)
+}
+
+// decide ends the height. The certificate has been verified, or was made here.
+func (c *Core) decide(ct *Certificate) {
+	if c.decided != nil {
+		return
+	}
+	c.decided = ct
+	c.record(&logged{kind: recDecided, cert: ct})
+	c.timer.on, c.resend.on = false, false
+	c.lead, c.checks, c.own = lead{}, nil, nil
+	d := Decided{Height: c.height, Hash: ct.Block, Certificate: ct}
+	if b := c.findBlock(ct.Block); b != nil && b.valid {
+		d.Header = b.header
+	}
+	c.ready.Decided = append(c.ready.Decided, d)
+	c.settle(ct, c.committee, nil)
+}
+
+// publish tells everybody how the height ended.
+func (c *Core) publish(ct *Certificate) {
+	data := c.committed(ct, false)
+	c.broadcast(0, data, nil)
+	if c.before == nil {
+		return
+	}
+	for _, m := range c.before.members {
+		if _, both := c.committee.Index(m.Node); !both {
+			c.send(m.Node, 0, data)
+		}
+	}
+}
+
+// settle remembers a certificate to answer with. before is its committee if it
+// is not committee.
+func (c *Core) settle(ct *Certificate, committee, before *Committee) {
+	if ct == nil || len(c.ring) > 0 && c.ring[len(c.ring)-1].cert.Height >= ct.Height {
+		return
+	}
+	if before != nil {
+		committee = before
+	}
+	if n := len(c.ring); n > 0 && c.ring[n-1].cert.Height+1 != ct.Height {
+		c.ring = nil // a gap: what lies below is served by the application
+	}
+	if len(c.ring) == maxRing {
+		c.ring = append([]settled(nil), c.ring[1:]...)
+	}
+	c.ring = append(c.ring, settled{cert: ct, committee: committee, since: c.now})
+}
+
+// handOver tells who may not know how the last height ended, and asks one of
+// those who do how this one ended. The old committee has no other way to learn
+// that it is relieved, the new one none to learn that it is on duty.
+func (c *Core) handOver() {
+	data := c.committed(c.previous, false)
+	n, m := c.committee.Len(), c.before.Len()
+	for i := range n {
+		if !c.holds.Has(i) {
+			c.send(c.committee.members[i].Node, 0, data)
+		}
+	}
+	for i := range m {
+		if _, both := c.committee.Index(c.before.members[i].Node); !both && !c.holds.Has(n+i) {
+			c.send(c.before.members[i].Node, 0, data)
+		}
+	}
+	c.send(c.committee.members[c.polls%n].Node, 0, c.committed(c.previous, true))
+	c.polls = (c.polls + 1) % n
+}
+
+// learnHolder notes that member i works at this height, so that it holds the
+// certificate of the last.
+func (c *Core) learnHolder(i int) {
+	if c.holds != nil {
+		c.holds = append(Bitmap(nil), c.holds...)
+		c.holds.Set(i)
+	}
+}
+
+func (c *Core) learnHolderNode(node shardkit.NodeID) {
+	if i, ok := c.committee.Index(node); ok {
+		c.learnHolder(i)
+	} else if i, ok := c.before.Index(node); ok {
+		c.learnHolder(c.committee.Len() + i)
+	}
+}

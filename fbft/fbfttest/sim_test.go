@@ -1,0 +1,106 @@
+package fbfttest_test
+
+import (
+	"flag"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/fbft"
+	"github.com/shardkit/shardkit/fbft/fbfttest"
+	"github.com/shardkit/shardkit/kad/simnet"
+)
+
+var seeds = flag.Int("fbft.seeds", 300, "seeded runs of the simulator")
+
+func TestPerfect(t *testing.T) {
+	s, err := fbfttest.NewSim(fbfttest.SimConfig{Heights: 50, Net: simnet.Config{Seed: 1, SyncTime: time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RunTo(50, time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSeeds runs committees through random loss, delay, duplication,
+// partitions and crashes, lets the network behave, and wants all heights
+// decided everywhere.
+func TestSeeds(t *testing.T) {
+	for seed := range *seeds {
+		if err := runSeed(uint64(seed)); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+func runSeed(seed uint64) error {
+	rng := rand.New(rand.NewPCG(seed, 77))
+	nodes := 4 + rng.IntN(4)
+	cfg := fbfttest.SimConfig{
+		Nodes:   nodes,
+		Heights: 6,
+		Prune:   rng.IntN(2) == 0,
+		Core:    fbft.Config{BaseTimeout: 400 * time.Millisecond, MaxTimeout: 3 * time.Second},
+		Net: simnet.Config{
+			Seed: seed, Jitter: time.Duration(rng.IntN(60)+1) * time.Millisecond,
+			Loss: rng.Float64() * 0.3, Duplicate: rng.Float64() * 0.2, Reorder: rng.Float64() * 0.3,
+			SyncTime: time.Duration(rng.IntN(20)) * time.Millisecond, Torn: rng.IntN(2) == 0,
+			JobTime: func(j shardkit.Job) time.Duration { return time.Duration(len(j.Kind)) * time.Millisecond },
+		},
+	}
+	if rng.IntN(2) == 0 {
+		for range nodes {
+			cfg.Weights = append(cfg.Weights, 1+rng.Uint64N(5))
+		}
+	}
+	s, err := fbfttest.NewSim(cfg)
+	if err != nil {
+		return err
+	}
+	const calm = 8 * time.Second
+	for range 10 {
+		disturb(s, rng, nodes, calm)
+	}
+	s.Net.At(calm, func() {
+		s.Net.Heal()
+		s.Net.SetLoss(0)
+		for i := range nodes {
+			_ = s.Net.Restart(s.ID(i)) // an error means that it is up
+		}
+	})
+	s.Net.Run(calm)
+	return s.RunTo(6, calm+40*time.Second)
+}
+
+func disturb(s *fbfttest.Sim, rng *rand.Rand, nodes int, calm time.Duration) {
+	at := time.Duration(rng.Int64N(int64(calm)))
+	a, b := s.ID(rng.IntN(nodes)), s.ID(rng.IntN(nodes))
+	pause := time.Duration(rng.IntN(3000)) * time.Millisecond
+	switch rng.IntN(5) {
+	case 0, 1:
+		s.Net.At(at, func() { s.Net.Crash(a) })
+		s.Net.At(min(at+pause, calm-1), func() { _ = s.Net.Restart(a) })
+	case 2:
+		s.Net.At(at, func() { s.Net.Block(a, b, true) })
+	case 3:
+		var left []shardkit.NodeID
+		for i := range nodes {
+			if rng.IntN(2) == 0 {
+				left = append(left, s.ID(i))
+			}
+		}
+		s.Net.At(at, func() { s.Net.Partition(left) })
+		s.Net.At(min(at+pause, calm-1), s.Net.Heal)
+	case 4: // the power fails everywhere
+		s.Net.At(at, func() {
+			for i := range nodes {
+				s.Net.Crash(s.ID(i))
+			}
+			for i := range nodes {
+				_ = s.Net.Restart(s.ID(i))
+			}
+		})
+	}
+}

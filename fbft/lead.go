@@ -1,0 +1,421 @@
+package fbft
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/internal/wire"
+)
+
+// lead is how far the leader of a view has got.
+type lead struct {
+	gathering uint64 // number of the job that makes the proof
+	proof     *proof // ready: the application has been asked for the block
+	proposed  bool
+}
+
+// gathered is the result of making a new-view proof.
+type gathered struct {
+	id     uint64
+	groups []group
+	bad    []int // members whose report has a false signature
+}
+
+// askProposal asks for a block in view 0, where every block is allowed.
+func (c *Core) askProposal() {
+	if c.voter && c.decided == nil && c.view == 0 && c.reported == 0 && c.proposal == nil && c.leader(0) == c.self {
+		c.ready.Propose = append(c.ready.Propose, Propose{Height: c.height})
+	}
+}
+
+// tryLead makes the proof for a NEWVIEW once reports of exactly this view have
+// quorum weight. It takes the highest claim whose certificate is verified and
+// whose body is held, and leaves out reports that claim more.
+func (c *Core) tryLead() {
+	if c.view == 0 || !c.canVote() || c.leader(c.view) != c.self ||
+		c.lead.gathering != 0 || c.lead.proof != nil || c.proposal != nil {
+		return
+	}
+	if s := c.stored; s != nil && s.own && s.view == c.view {
+		c.lead.proposed = true // one NEWVIEW per view: the same bytes again
+		c.broadcast(0, s.raw, nil)
+		c.accept(s)
+		return
+	}
+	limits := c.claims()
+	for k := len(limits) - 1; k >= 0; k-- {
+		limit := limits[k]
+		if limit.ok && !c.haveBody(limit) {
+			continue
+		}
+		if c.usableWeight(limit) >= c.committee.quorum {
+			c.gather(limit)
+			return
+		}
+	}
+}
+
+// usable returns member i's report if it can be part of this view's proof.
+func (c *Core) usable(i int) *report {
+	p := c.peers[i].report
+	if p == nil || p.view != c.view || c.peers[i].banned || p.claim.ok && c.findCert(p.claim) == nil {
+		return nil
+	}
+	return p
+}
+
+// claims returns the distinct claims of usable reports, ascending.
+func (c *Core) claims() []claim {
+	var list []claim
+	for i := range c.peers {
+		if p := c.usable(i); p != nil && !slices.Contains(list, p.claim) {
+			list = append(list, p.claim)
+		}
+	}
+	slices.SortFunc(list, func(a, b claim) int {
+		if a.less(b) {
+			return -1
+		} else if b.less(a) {
+			return 1
+		}
+		return 0
+	})
+	return list
+}
+
+// haveBody reports whether the body of a claimed block is held, and asks the
+// application to get it if not.
+func (c *Core) haveBody(a claim) bool {
+	b := c.findBlock(a.block)
+	if b == nil || b.valid {
+		return b != nil
+	}
+	if !b.asked {
+		b.asked = true
+		from := c.cfg.Self
+		for i := range c.peers {
+			if p := c.usable(i); p != nil && p.claim == a && i != c.self {
+				from = c.committee.members[i].Node
+				break
+			}
+		}
+		c.ready.Validate = append(c.ready.Validate, Validate{Height: c.height, View: c.view,
+			Hash: b.hash, Header: b.header, From: from, Certified: true})
+	}
+	return false
+}
+
+func (c *Core) usableWeight(limit claim) uint64 {
+	var w uint64
+	for i := range c.peers {
+		if p := c.usable(i); p != nil && !limit.less(p.claim) {
+			w += c.committee.members[i].Weight
+		}
+	}
+	return w
+}
+
+// gather submits the job that aggregates the reports, one group per claim.
+func (c *Core) gather(limit claim) {
+	type part struct {
+		statement []byte
+		members   []int
+		sigs      [][]byte
+	}
+	var parts []part
+	var claims []claim
+	size := 0
+	for _, a := range c.claims() {
+		if limit.less(a) {
+			break
+		}
+		p := part{statement: c.reportStatement(c.view, a)}
+		for i := range c.peers {
+			if r := c.usable(i); r != nil && r.claim == a {
+				p.members, p.sigs = append(p.members, i), append(p.sigs, r.sig)
+				size++
+			}
+		}
+		parts, claims = append(parts, p), append(claims, a)
+	}
+	c.jobs++
+	c.lead.gathering = c.jobs
+	id, n, verifier := c.jobs, c.committee.Len(), c.committee.verifier
+	c.ready.Jobs = append(c.ready.Jobs, shardkit.Job{Kind: "bls.combine", Size: size, Run: func() any {
+		res := gathered{id: id}
+		for k, p := range parts {
+			agg, bad := verifier.Combine(p.statement, p.members, p.sigs)
+			g := group{claim: claims[k], signers: NewBitmap(n), aggregate: agg}
+			for pos, i := range p.members {
+				if slices.Contains(bad, pos) {
+					res.bad = append(res.bad, i)
+				} else {
+					g.signers.Set(i)
+				}
+			}
+			res.groups = append(res.groups, g)
+		}
+		return res
+	}})
+}
+
+// onGathered asks for the block that the proof allows. False signatures are
+// left out and the rest is tried again.
+func (c *Core) onGathered(res gathered) {
+	if c.decided != nil || c.lead.gathering != res.id {
+		return
+	}
+	c.lead.gathering = 0
+	if len(res.bad) > 0 {
+		for _, i := range res.bad {
+			c.ban(c.committee.members[i].Node, "report with a false signature")
+		}
+		c.tryLead()
+		return
+	}
+	p := &proof{groups: res.groups}
+	ask := Propose{Height: c.height, View: c.view}
+	if top := p.top(); top.ok {
+		b := c.findBlock(top.block)
+		if p.cert = c.findCert(top); p.cert == nil || b == nil || !b.valid {
+			c.tryLead()
+			return
+		}
+		ask.Header = b.header
+	}
+	c.lead.proof = p
+	c.ready.Propose = append(c.ready.Propose, ask)
+}
+
+// top is the highest claim of the proof.
+func (p *proof) top() claim { return p.groups[len(p.groups)-1].claim }
+
+// Proposed answers a Propose. What comes too late is dropped; an error means
+// that the application broke the contract. header and ref must not change
+// after.
+func (c *Core) Proposed(now time.Duration, height shardkit.Height, view uint64, header, ref []byte) error {
+	c.advance(now)
+	if !c.started || height != c.height || view != c.view || !c.canVote() ||
+		c.lead.proposed || c.proposal != nil || c.leader(view) != c.self || view > 0 && c.lead.proof == nil {
+		return nil
+	}
+	if len(header) == 0 || len(header) > c.cfg.MaxHeader || len(ref) > c.cfg.MaxRef {
+		return fmt.Errorf("fbft: proposed: header of %d bytes, reference of %d", len(header), len(ref))
+	}
+	p := &proposal{view: view, header: header, ref: ref, previous: c.previous}
+	if view > 0 {
+		p.proof = c.lead.proof
+		if ct := p.proof.cert; ct != nil && BlockHash(header) != ct.Block {
+			return errors.New("fbft: proposed: another block than the one that is prepared")
+		}
+	}
+	c.lead.proposed = true
+	cur := c.newCurrent(p)
+	cur.own = true
+	seq := c.record(&logged{kind: recProposal, view: view, own: true, data: cur.raw})
+	if view == 0 {
+		// A leader that forgets its announcement in a crash may make another:
+		// that costs a view, no more.
+		c.broadcast(0, cur.raw, nil)
+		c.accept(cur)
+		return nil
+	}
+	cur.after = seq
+	c.broadcast(seq, cur.raw, nil)
+	c.own = append(c.own, ownMessage{seq: seq, proposal: cur})
+	c.release()
+	return nil
+}
+
+// newCurrent turns a proposal message into what the view remembers of it.
+func (c *Core) newCurrent(p *proposal) *current {
+	cur := &current{view: p.view, hash: BlockHash(p.header), header: p.header, ref: p.ref,
+		raw: c.message(kindProposal, p)}
+	if p.proof != nil {
+		cur.digest = c.proofDigest(p)
+		cur.certed = p.proof.cert != nil
+	}
+	return cur
+}
+
+// proofDigest is what PREPARE above view 0 signs of its justification.
+func (c *Core) proofDigest(p *proposal) shardkit.Hash {
+	b := appendContext(nil, domainNewView, c.cfg.Chain, c.cfg.Shard, c.epoch, c.height, c.committee.hash)
+	return sha256.Sum256(p.proof.appendTo(wire.AppendU64(b, p.view)))
+}
+
+// onProposal takes ANNOUNCE or NEWVIEW. In view 0 the leader's word is enough;
+// above, the proof is checked before anything comes of it.
+func (c *Core) onProposal(i int, p *proposal) error {
+	if c.leader(p.view) != i {
+		return fmt.Errorf("fbft: proposal of view %d: %w", p.view, ErrRole)
+	}
+	if !c.voter || p.view < c.view || p.view < c.reported || i == c.self {
+		return nil
+	}
+	if p.view == 0 {
+		c.accept(c.newCurrent(p))
+		return nil
+	}
+	if c.proposal != nil && c.proposal.view == p.view {
+		c.lateHeader(p.header)
+		return nil
+	}
+	if err := c.checkProofShape(p); err != nil {
+		return fmt.Errorf("fbft: new view %d: %w: %w", p.view, ErrInvalid, err)
+	}
+	c.check(c.committee.members[i].Node,
+		check{kind: checkProposal, prop: p, cert: p.proof.cert, digest: c.proofDigest(p)})
+	return nil
+}
+
+// checkProofShape checks everything about a proof but its signatures: reports
+// of quorum weight, each member once, and the certificate of the highest
+// claim, which is the proposed block.
+func (c *Core) checkProofShape(p *proposal) error {
+	n := c.committee.Len()
+	all, weight := NewBitmap(n), uint64(0)
+	for _, g := range p.proof.groups {
+		if err := g.signers.check(n); err != nil {
+			return err
+		}
+		if g.claim.ok && g.claim.view >= p.view {
+			return errors.New("report claims a view not below its own")
+		}
+		if len(g.aggregate) == 0 || g.signers.Count() == 0 {
+			return errors.New("group without signature")
+		}
+		for k := range all {
+			if all[k]&g.signers[k] != 0 {
+				return errors.New("member counted twice")
+			}
+			all[k] |= g.signers[k]
+		}
+		weight += c.committee.Weight(g.signers)
+	}
+	if weight < c.committee.quorum {
+		return fmt.Errorf("reports of weight %d, the quorum is %d", weight, c.committee.quorum)
+	}
+	return c.checkTop(p)
+}
+
+func (c *Core) checkTop(p *proposal) error {
+	groups, ct, top := p.proof.groups, p.proof.cert, p.proof.top()
+	if !top.ok {
+		if ct != nil {
+			return errors.New("certificate that no report claims")
+		}
+		return nil
+	}
+	if k := len(groups) - 2; k >= 0 && groups[k].claim.ok && groups[k].claim.view == top.view {
+		return errors.New("two blocks claimed for the highest view")
+	}
+	if ct == nil || ct.Phase != Prepare || ct.View != top.view || ct.Block != top.block ||
+		ct.Height != c.height || ct.Epoch != c.epoch {
+		return errors.New("not the certificate of the highest claim")
+	}
+	if BlockHash(p.header) != ct.Block {
+		return errors.New("not the block of the highest claim")
+	}
+	return ct.Shape(c.committee)
+}
+
+// onNewView accepts a proposal whose proof holds.
+func (c *Core) onNewView(p *proposal, digest shardkit.Hash) {
+	cur := c.newCurrent(p)
+	cur.digest = digest
+	c.accept(cur)
+}
+
+// accept makes a proposal that is justified the proposal of its view. The
+// first one stays; the proof alone decides, not what this replica is locked
+// on.
+func (c *Core) accept(p *current) {
+	if c.decided != nil || p.view < c.view || p.view < c.reported {
+		return
+	}
+	if p.view > c.view {
+		c.enter(p.view)
+	}
+	if c.proposal != nil {
+		if c.proposal.hash != p.hash {
+			c.lateHeader(p.header)
+		}
+		return
+	}
+	c.proposal = p
+	c.armTimer()
+	if b := c.addBlock(p.hash, p.header); !b.valid {
+		from := c.committee.members[c.leader(p.view)].Node
+		c.ready.Validate = append(c.ready.Validate, Validate{Height: c.height, View: p.view,
+			Hash: p.hash, Header: p.header, Ref: p.ref, From: from, Certified: p.certed})
+	}
+	c.tryPrepare()
+	c.tryCommit()
+}
+
+// lateHeader takes the header of the block that a quorum prepared in this view
+// although this replica had accepted another: it cannot prepare it, but commit
+// to it.
+func (c *Core) lateHeader(header []byte) {
+	if c.prepared == nil || c.findBlock(c.prepared.Block) != nil || BlockHash(header) != c.prepared.Block {
+		return
+	}
+	c.addBlock(c.prepared.Block, header)
+	c.ready.Validate = append(c.ready.Validate, Validate{Height: c.height, View: c.view,
+		Hash: c.prepared.Block, Header: header, From: c.committee.members[c.leader(c.view)].Node, Certified: true})
+}
+
+// Validated answers a Validate. err nil promises that the body is good, and
+// that header and body went to the log before any record that Ready hands out
+// from here on.
+func (c *Core) Validated(now time.Duration, hash shardkit.Hash, err error) {
+	c.advance(now)
+	if !c.started || c.decided != nil {
+		return
+	}
+	b := c.findBlock(hash)
+	if b == nil || err != nil {
+		return
+	}
+	b.valid = true
+	c.tryPrepare()
+	c.tryCommit()
+	c.tryLead()
+}
+
+// findBlock returns a candidate. The pointer is good until the next addBlock.
+func (c *Core) findBlock(hash shardkit.Hash) *block {
+	for i := range c.blocks {
+		if c.blocks[i].hash == hash {
+			return &c.blocks[i]
+		}
+	}
+	return nil
+}
+
+// addBlock makes a header a candidate. When there are too many the oldest that
+// nothing refers to goes.
+func (c *Core) addBlock(hash shardkit.Hash, header []byte) *block {
+	if b := c.findBlock(hash); b != nil {
+		return b
+	}
+	if len(c.blocks) >= maxBlocks {
+		if k := slices.IndexFunc(c.blocks, func(b block) bool { return !c.refers(b.hash) }); k >= 0 {
+			c.blocks = slices.Delete(c.blocks, k, k+1)
+		}
+	}
+	c.blocks = append(c.blocks, block{hash: hash, header: header})
+	return &c.blocks[len(c.blocks)-1]
+}
+
+// refers reports whether a candidate is still needed.
+func (c *Core) refers(hash shardkit.Hash) bool {
+	return c.lock != nil && c.lock.cert.Block == hash || c.proposal != nil && c.proposal.hash == hash ||
+		c.prepared != nil && c.prepared.Block == hash ||
+		slices.ContainsFunc(c.certs, func(ct *Certificate) bool { return ct.Block == hash })
+}

@@ -1,0 +1,178 @@
+package fbft
+
+import (
+	"slices"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/internal/wire"
+)
+
+// Clone returns an independent copy. What is never changed once made
+// (committees, certificates, byte strings) is shared.
+func (c *Core) Clone() *Core {
+	d := *c
+	d.ready = c.ready.clone()
+	d.ring = slices.Clone(c.ring)
+	d.answers.entries = slices.Clone(c.answers.entries)
+	d.hints.entries = slices.Clone(c.hints.entries)
+	if c.vote != nil {
+		v := *c.vote
+		d.vote = &v
+	}
+	if c.report != nil {
+		p := *c.report
+		d.report = &p
+	}
+	d.own = slices.Clone(c.own)
+	d.blocks = slices.Clone(c.blocks)
+	d.certs = slices.Clone(c.certs)
+	d.peers = slices.Clone(c.peers)
+	d.checks = slices.Clone(c.checks)
+	d.bad = slices.Clone(c.bad)
+	return &d
+}
+
+func (r *Ready) clone() Ready {
+	return Ready{
+		Records: slices.Clone(r.Records), Seq: r.Seq, Prune: r.Prune,
+		Messages: slices.Clone(r.Messages), Jobs: slices.Clone(r.Jobs),
+		Propose: slices.Clone(r.Propose), Validate: slices.Clone(r.Validate),
+		Decided: slices.Clone(r.Decided), Serve: slices.Clone(r.Serve), Behind: slices.Clone(r.Behind),
+		Evidence: slices.Clone(r.Evidence), Blame: slices.Clone(r.Blame),
+	}
+}
+
+// AppendState appends all that decides what this replica will do at its height
+// except when: two cores with equal states, drained of their effects, answer
+// equal inputs with equal outputs, timers being either running or not. A
+// search uses it to recognise states it has seen.
+func (c *Core) AppendState(b []byte) []byte {
+	b = wire.AppendBool(b, c.started)
+	if !c.started {
+		return b
+	}
+	b = c.appendPlace(b)
+	b = c.appendWord(b)
+	b = c.appendView(b)
+	for i := range c.peers {
+		b = c.peers[i].appendTo(b)
+	}
+	b = wire.AppendU32(b, uint32(len(c.checks)))
+	for i := range c.checks {
+		b = append(b, c.checks[i].from[:]...)
+		b = append(b, c.checks[i].kind)
+		b = append(b, c.checks[i].key[:]...)
+	}
+	b = appendHashes(b, c.bad)
+	b = wire.AppendU32(b, uint32(len(c.ring)))
+	for i := range c.ring {
+		b = c.ring[i].cert.appendTo(b)
+	}
+	b = wire.AppendBool(b, c.early != nil)
+	if c.early != nil {
+		b = append(b, c.early.from[:]...)
+		b = wire.AppendBytes(b, c.early.data)
+	}
+	b = wire.AppendBytes(b, c.holds)
+	return wire.AppendU32(b, uint32(c.polls))
+}
+
+// appendPlace appends where the replica stands.
+func (c *Core) appendPlace(b []byte) []byte {
+	b = wire.AppendU64(b, uint64(c.epoch))
+	b = wire.AppendU64(b, uint64(c.height))
+	b = append(b, c.parent[:]...)
+	b = append(b, c.committee.hash[:]...)
+	b = wire.AppendBool(b, c.voter)
+	b = wire.AppendBool(b, c.work)
+	b = appendOptional(b, c.decided)
+	b = wire.AppendU64(b, c.view)
+	b = wire.AppendBool(b, c.timer.on)
+	return wire.AppendBool(b, c.resend.on)
+}
+
+// appendWord appends what the replica has said and is bound by.
+func (c *Core) appendWord(b []byte) []byte {
+	b = wire.AppendU64(b, c.reported)
+	b = wire.AppendBool(b, c.report != nil)
+	if o := c.report; o != nil {
+		b = wire.AppendBool(o.report.appendTo(b), o.signing)
+	}
+	b = wire.AppendBool(b, c.vote != nil)
+	if o := c.vote; o != nil {
+		b = wire.AppendBool(o.vote.appendTo(b), o.signing)
+	}
+	b = wire.AppendU32(b, uint32(len(c.own)))
+	for i := range c.own {
+		o := &c.own[i]
+		b = wire.AppendBool(b, o.vote != nil)
+		b = wire.AppendBool(b, o.report != nil)
+		b = wire.AppendBool(b, o.seq <= c.durable)
+	}
+	b = wire.AppendBool(b, c.lock != nil)
+	if c.lock != nil {
+		b = c.lock.cert.appendTo(b)
+	}
+	return b
+}
+
+// appendView appends what the replica knows of its view and of the candidates.
+func (c *Core) appendView(b []byte) []byte {
+	b = appendCurrent(b, c.proposal)
+	b = appendCurrent(b, c.stored)
+	b = appendOptional(b, c.prepared)
+	b = wire.AppendU32(b, uint32(len(c.blocks)))
+	for i := range c.blocks {
+		b = append(b, c.blocks[i].hash[:]...)
+		b = wire.AppendBool(b, c.blocks[i].valid)
+		b = wire.AppendBool(b, c.blocks[i].asked)
+	}
+	b = wire.AppendU32(b, uint32(len(c.certs)))
+	for _, ct := range c.certs {
+		b = ct.appendTo(b)
+	}
+	for _, id := range c.combining {
+		b = wire.AppendBool(b, id != 0)
+	}
+	b = wire.AppendBool(b, c.lead.gathering != 0)
+	b = wire.AppendBool(b, c.lead.proposed)
+	b = wire.AppendBool(b, c.lead.proof != nil)
+	if c.lead.proof != nil {
+		b = c.lead.proof.appendTo(b)
+	}
+	return b
+}
+
+func appendCurrent(b []byte, p *current) []byte {
+	b = wire.AppendBool(b, p != nil)
+	if p == nil {
+		return b
+	}
+	b = wire.AppendBool(b, p.own)
+	return wire.AppendBytes(b, p.raw)
+}
+
+func appendHashes(b []byte, list []shardkit.Hash) []byte {
+	b = wire.AppendU32(b, uint32(len(list)))
+	for _, h := range list {
+		b = append(b, h[:]...)
+	}
+	return b
+}
+
+func (p *peer) appendTo(b []byte) []byte {
+	for k := range p.votes {
+		b = wire.AppendBool(b, p.voted[k])
+		if p.voted[k] {
+			b = p.votes[k].appendTo(b)
+		}
+		b = wire.AppendBool(b, p.alone[k])
+		b = wire.AppendU64(b, p.tried[k])
+	}
+	b = wire.AppendBool(b, p.banned)
+	b = wire.AppendBool(b, p.report != nil)
+	if p.report != nil {
+		b = p.report.appendTo(b)
+	}
+	return b
+}

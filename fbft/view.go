@@ -1,0 +1,251 @@
+package fbft
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/shardkit/shardkit/internal/wire"
+)
+
+// reportStatement is what a report signs.
+func (c *Core) reportStatement(view uint64, a claim) []byte {
+	b := appendContext(nil, domainReport, c.cfg.Chain, c.cfg.Shard, c.epoch, c.height, c.committee.hash)
+	return a.appendTo(wire.AppendU64(b, view))
+}
+
+// expire reports the next view: the timer of the entered view has run out.
+func (c *Core) expire() {
+	if c.voter && c.decided == nil && c.reported <= c.view && c.view < MaxView {
+		c.reportView(c.view + 1)
+	}
+}
+
+// reportView reports a view: from now on this replica votes in no view below.
+// The claim is the lock, whose header, body and certificate are in the log
+// before this record.
+func (c *Core) reportView(view uint64) {
+	c.reported = view
+	c.timer.on = false
+	p := report{view: view, previous: c.previous}
+	if l := c.lock; l != nil {
+		p.claim = claim{ok: true, view: l.cert.View, block: l.cert.Block}
+		p.cert, p.header = l.cert, l.header
+	}
+	seq := c.record(&logged{kind: recReport, view: view, claim: p.claim})
+	c.report = &ownReport{report: p, seq: seq}
+	c.signReport()
+	c.armResend()
+}
+
+func (c *Core) signReport() {
+	p := &c.report.report
+	c.report.signing = true
+	c.signJob(c.reportStatement(p.view, p.claim), signed{height: c.height, report: true, view: p.view})
+}
+
+func (c *Core) onSignedReport(res signed) {
+	o := c.report
+	if o == nil || !o.signing || o.report.view != res.view {
+		return
+	}
+	o.signing = false
+	if len(res.sig) == 0 || len(res.sig) > MaxSignature {
+		return
+	}
+	o.report.sig = res.sig
+	c.sendReport()
+	p := o.report
+	c.own = append(c.own, ownMessage{seq: o.seq, report: &p})
+	c.release()
+}
+
+// sendReport sends the latest report to all, and to the leader of its view
+// with the certificate and header of what it claims.
+func (c *Core) sendReport() {
+	o := c.report
+	lean := o.report
+	lean.cert, lean.header = nil, nil
+	to := c.leader(o.report.view)
+	c.broadcast(o.seq, c.message(kindReport, &lean), func(i int) bool { return i == to })
+	c.sendMember(to, o.seq, c.message(kindReport, &o.report))
+}
+
+// onReport files a member's report: the one of the highest view. For the
+// pacemaker it counts at once, whatever it claims: the channel says who sent
+// it. For a NEWVIEW it counts only with the certificate it claims.
+func (c *Core) onReport(i int, p *report) error {
+	if p.cert != nil {
+		if err := c.checkClaimShape(p); err != nil {
+			return err
+		}
+	}
+	if !c.voter {
+		return nil
+	}
+	slot := &c.peers[i].report
+	if *slot != nil && p.view < (*slot).view {
+		return nil
+	}
+	if *slot == nil || p.view > (*slot).view {
+		*slot = &report{view: p.view, claim: p.claim, sig: p.sig}
+	}
+	if c.view == 0 {
+		c.armTimer()
+	}
+	if p.cert != nil && p.view >= c.view && c.leader(p.view) == c.self && c.findCert(p.claim) == nil {
+		c.check(c.committee.members[i].Node, check{kind: checkClaim, cert: p.cert, report: p})
+	}
+	c.follow()
+	c.tryLead()
+	return nil
+}
+
+// checkClaimShape judges the certificate and header in a report.
+func (c *Core) checkClaimShape(p *report) error {
+	ct := p.cert
+	if !p.claim.ok || ct.Phase != Prepare || ct.View != p.claim.view || ct.Block != p.claim.block ||
+		ct.Height != c.height || ct.Epoch != c.epoch {
+		return fmt.Errorf("fbft: report: not the certificate it claims: %w", ErrInvalid)
+	}
+	if err := ct.Shape(c.committee); err != nil {
+		return fmt.Errorf("fbft: report: %w: %w", ErrInvalid, err)
+	}
+	if BlockHash(p.header) != ct.Block {
+		return fmt.Errorf("fbft: report: header of another block: %w", ErrInvalid)
+	}
+	return nil
+}
+
+// onClaim files a certificate that a report brought along and that holds.
+func (c *Core) onClaim(ct *Certificate, header []byte) {
+	a := claim{ok: true, view: ct.View, block: ct.Block}
+	if !c.voter || c.findCert(a) != nil {
+		return
+	}
+	c.certs = append(slices.Clip(c.certs), ct)
+	slices.SortFunc(c.certs, func(x, y *Certificate) int {
+		if x.View != y.View {
+			if x.View < y.View {
+				return -1
+			}
+			return 1
+		}
+		return bytes.Compare(x.Block[:], y.Block[:])
+	})
+	if len(c.certs) > maxCerts {
+		c.certs = slices.Clone(c.certs[1:])
+	}
+	c.addBlock(ct.Block, header)
+	c.tryLead()
+}
+
+// findCert returns the verified prepared certificate that a claim names.
+func (c *Core) findCert(a claim) *Certificate {
+	is := func(ct *Certificate) bool { return ct.View == a.view && ct.Block == a.block }
+	if c.lock != nil && is(c.lock.cert) {
+		return c.lock.cert
+	}
+	if c.report != nil && c.report.report.cert != nil && is(c.report.report.cert) {
+		return c.report.report.cert
+	}
+	if k := slices.IndexFunc(c.certs, is); k >= 0 {
+		return c.certs[k]
+	}
+	return nil
+}
+
+// follow moves with the others. Reports of views ≥ v with the weight that
+// holds an honest member: join, that is report v. With the weight of a quorum:
+// enter v. Reports of exactly v would not do: members that timed out at
+// different times would never add up.
+func (c *Core) follow() {
+	type entry struct{ view, weight uint64 }
+	list := make([]entry, 0, len(c.peers))
+	for i := range c.peers {
+		if p := c.peers[i].report; p != nil && p.view > c.view {
+			list = append(list, entry{p.view, c.committee.members[i].Weight})
+		}
+	}
+	slices.SortFunc(list, func(a, b entry) int {
+		if a.view > b.view {
+			return -1
+		} else if a.view < b.view {
+			return 1
+		}
+		return 0
+	})
+	var join, enter, weight uint64
+	for _, e := range list {
+		weight += e.weight
+		if join == 0 && weight >= c.committee.Amplify() {
+			join = e.view
+		}
+		if weight >= c.committee.quorum {
+			enter = e.view
+			break
+		}
+	}
+	if join > c.view && join > c.reported {
+		c.reportView(join)
+	}
+	if enter > c.view {
+		c.enter(enter)
+	}
+}
+
+// enter begins a view. Its timer runs from here, whatever happens in it.
+func (c *Core) enter(view uint64) {
+	c.view = view
+	c.proposal, c.prepared = nil, nil
+	c.combining[Prepare-1] = 0
+	c.lead = lead{}
+	c.timer.on = false
+	c.armTimer()
+	c.tryLead()
+}
+
+// repeat sends again whatever the latest word of this replica is. The core
+// assumes nothing of the transport: everything needed may have been lost.
+func (c *Core) repeat() {
+	if c.decided != nil {
+		c.resend.on = false
+		return
+	}
+	if o := c.report; o != nil {
+		if o.report.sig != nil {
+			c.sendReport()
+		} else if !o.signing {
+			c.signReport()
+		}
+	}
+	if o := c.vote; o != nil {
+		if o.vote.sig != nil {
+			c.sendVote()
+		} else if !o.signing {
+			c.signVote()
+		}
+	}
+	c.repeatLead()
+	if c.holds != nil {
+		c.handOver()
+	}
+}
+
+// repeatLead repeats what a leader has said in its view to those who have not
+// committed to it.
+func (c *Core) repeatLead() {
+	if !c.voter || c.leader(c.view) != c.self {
+		return
+	}
+	done := func(i int) bool {
+		p := &c.peers[i]
+		return p.voted[Commit-1] && p.votes[Commit-1].view >= c.view
+	}
+	if p := c.proposal; p != nil && p.own {
+		c.broadcast(p.after, p.raw, done)
+	}
+	if c.prepared != nil {
+		c.broadcast(0, c.committed(c.prepared, false), done)
+	}
+}

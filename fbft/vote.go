@@ -1,0 +1,331 @@
+package fbft
+
+import (
+	"slices"
+
+	"github.com/shardkit/shardkit"
+)
+
+// same reports whether two votes sign the same statement.
+func (v *vote) same(o *vote) bool {
+	return v.view == o.view && v.phase == o.phase && v.block == o.block && v.newView == o.newView
+}
+
+// certificate returns the certificate that v is one signature of, yet without
+// signers.
+func (c *Core) certificate(v *vote) *Certificate {
+	return &Certificate{Phase: v.phase, Epoch: c.epoch, Height: c.height, View: v.view,
+		Block: v.block, Committee: c.committee.hash, NewView: v.newView}
+}
+
+func (c *Core) voteStatement(v *vote) []byte {
+	return c.certificate(v).Statement(c.cfg.Chain, c.cfg.Shard)
+}
+
+// canVote reports whether this replica may sign anything in its view: never
+// below a view it has reported, and never below a view it has voted in. Its
+// view is no lower than any it has voted in; see replay.
+func (c *Core) canVote() bool {
+	return c.voter && c.decided == nil && c.reported <= c.view
+}
+
+// tryPrepare signs PREPARE for the proposal of the view once its body is there
+// and good. At most once in a view, and not after COMMIT.
+func (c *Core) tryPrepare() {
+	p := c.proposal
+	if p == nil || !c.canVote() || c.vote != nil && c.vote.vote.view >= c.view {
+		return
+	}
+	if b := c.findBlock(p.hash); b == nil || !b.valid {
+		return
+	}
+	if c.view > 0 && !p.own && p != c.stored {
+		// The proof on which this vote rests is durable with it: without it a
+		// fork over two views would name nobody.
+		c.record(&logged{kind: recProposal, view: p.view, data: p.raw})
+	}
+	c.cast(vote{view: c.view, phase: Prepare, block: p.hash, newView: p.digest})
+}
+
+// tryCommit takes the lock on the block prepared in this view if its body is
+// held, and signs COMMIT. Both records follow the body's in the log.
+func (c *Core) tryCommit() {
+	ct := c.prepared
+	if ct == nil || !c.voter || c.decided != nil {
+		return
+	}
+	b := c.findBlock(ct.Block)
+	if b == nil || !b.valid {
+		return
+	}
+	if c.lock == nil || c.lock.cert.View < ct.View {
+		c.lock = &lock{cert: ct, header: b.header}
+		c.record(&logged{kind: recLock, cert: ct, data: b.header})
+	}
+	voted := c.vote != nil && c.vote.vote.view == c.view && c.vote.vote.phase == Commit
+	if c.canVote() && !voted {
+		c.cast(vote{view: c.view, phase: Commit, block: ct.Block})
+	}
+}
+
+// cast decides a vote: the record first, then the signature, then the message,
+// which leaves only once the record is durable.
+func (c *Core) cast(v vote) {
+	seq := c.record(&logged{kind: recVote, vote: v})
+	c.vote = &ownVote{vote: v, seq: seq}
+	c.signVote()
+	c.armResend()
+}
+
+// signed is the result of a signing job.
+type signed struct {
+	height shardkit.Height
+	report bool
+	view   uint64
+	phase  Phase
+	sig    []byte
+}
+
+func (c *Core) signVote() {
+	v := &c.vote.vote
+	c.vote.signing = true
+	c.signJob(c.voteStatement(v), signed{height: c.height, view: v.view, phase: v.phase})
+}
+
+// signJob signs a statement. A failed signature comes back empty and is tried
+// again at the next repetition.
+func (c *Core) signJob(statement []byte, res signed) {
+	signer := c.cfg.Signer
+	c.ready.Jobs = append(c.ready.Jobs, shardkit.Job{Kind: "bls.sign", Size: 1, Run: func() any {
+		if sig, err := signer.Sign(statement); err == nil {
+			res.sig = sig
+		}
+		return res
+	}})
+}
+
+func (c *Core) onSigned(res signed) {
+	if res.height != c.height || c.decided != nil {
+		return
+	}
+	if res.report {
+		c.onSignedReport(res)
+		return
+	}
+	o := c.vote
+	if o == nil || !o.signing || o.vote.view != res.view || o.vote.phase != res.phase {
+		return
+	}
+	o.signing = false
+	if len(res.sig) == 0 || len(res.sig) > MaxSignature {
+		return
+	}
+	o.vote.sig = res.sig
+	c.sendVote()
+	v := o.vote
+	c.own = append(c.own, ownMessage{seq: o.seq, vote: &v})
+	c.release()
+}
+
+// sendVote sends the latest vote to those who collect it: PREPARE to the
+// leader; COMMIT also to the leaders of the next view and the next height, so
+// that no single node can keep the decision to itself.
+func (c *Core) sendVote() {
+	o := c.vote
+	data := c.message(kindVote, &o.vote)
+	first := c.leader(o.vote.view)
+	c.sendMember(first, o.seq, data)
+	if o.vote.phase != Commit {
+		return
+	}
+	second, third := c.leader(o.vote.view+1), c.leaderAt(c.height+1, 0)
+	if second != first {
+		c.sendMember(second, o.seq, data)
+	}
+	if third != first && third != second {
+		c.sendMember(third, o.seq, data)
+	}
+}
+
+func (c *Core) sendMember(i int, after uint64, data []byte) {
+	c.send(c.committee.members[i].Node, after, data)
+}
+
+// release lets this replica act on its own messages whose records are durable.
+func (c *Core) release() {
+	for len(c.own) > 0 && c.decided == nil {
+		k := slices.IndexFunc(c.own, func(o ownMessage) bool { return o.seq <= c.durable })
+		if k < 0 {
+			return
+		}
+		o := c.own[k]
+		c.own = slices.Delete(slices.Clone(c.own), k, k+1)
+		switch {
+		case o.vote != nil:
+			c.onVote(c.self, *o.vote)
+		case o.report != nil:
+			_ = c.onReport(c.self, o.report) // its own: well-formed
+		case o.proposal != nil:
+			c.accept(o.proposal)
+		}
+	}
+}
+
+// onVote files a member's vote. A member has one place per phase, for its vote
+// of the highest view: honest members never go back.
+func (c *Core) onVote(i int, v vote) {
+	if !c.voter || v.phase == Prepare && (v.view < c.view || c.leader(v.view) != c.self) {
+		return
+	}
+	p, k := &c.peers[i], v.phase-1
+	if p.voted[k] && v.view <= p.votes[k].view {
+		return
+	}
+	v.sig = clip(v.sig)
+	p.votes[k], p.voted[k], p.alone[k] = v, true, false
+	if p.banned {
+		c.checkAlone(i, &v)
+		return
+	}
+	c.collect(&v)
+}
+
+// combined is the result of making a certificate out of votes.
+type combined struct {
+	id        uint64
+	height    shardkit.Height
+	vote      vote
+	members   []int
+	aggregate []byte
+	bad       []int // positions in members
+}
+
+// collect makes a certificate once the votes like v have quorum weight. Their
+// signatures have not been looked at: one job adds them all up.
+func (c *Core) collect(v *vote) {
+	k := v.phase - 1
+	if c.decided != nil || c.combining[k] != 0 || v.phase == Prepare && (v.view != c.view || c.prepared != nil) {
+		return
+	}
+	var weight uint64
+	for i := range c.peers {
+		if c.counts(i, v) {
+			weight += c.committee.members[i].Weight
+		}
+	}
+	if weight < c.committee.quorum {
+		return
+	}
+	members := make([]int, 0, len(c.peers))
+	sigs := make([][]byte, 0, len(c.peers))
+	for i := range c.peers {
+		if c.counts(i, v) {
+			members, sigs = append(members, i), append(sigs, c.peers[i].votes[k].sig)
+		}
+	}
+	c.combining[k] = c.combine(*v, members, sigs)
+}
+
+// counts reports whether member i has voted like v with a signature that is
+// good or may be.
+func (c *Core) counts(i int, v *vote) bool {
+	p, k := &c.peers[i], v.phase-1
+	return p.voted[k] && (!p.banned || p.alone[k]) && p.votes[k].same(v)
+}
+
+// combine submits the job and returns its number.
+func (c *Core) combine(v vote, members []int, sigs [][]byte) uint64 {
+	c.jobs++
+	verifier, statement := c.committee.verifier, c.voteStatement(&v)
+	res := combined{id: c.jobs, height: c.height, vote: v, members: members}
+	c.ready.Jobs = append(c.ready.Jobs, shardkit.Job{Kind: "bls.combine", Size: len(members), Run: func() any {
+		res.aggregate, res.bad = verifier.Combine(statement, members, sigs)
+		return res
+	}})
+	return c.jobs
+}
+
+// checkAlone verifies the vote of a member that was caught, once per view and
+// phase: it may count again, but never again spoil a batch.
+func (c *Core) checkAlone(i int, v *vote) {
+	p, k := &c.peers[i], v.phase-1
+	if v.view != c.view || p.tried[k] > c.view {
+		return
+	}
+	p.tried[k] = c.view + 1
+	c.combine(*v, []int{i}, [][]byte{v.sig})
+}
+
+func (c *Core) onCombined(res combined) {
+	k := res.vote.phase - 1
+	if res.height != c.height || c.decided != nil || res.vote.view < c.view && res.vote.phase == Prepare {
+		return
+	}
+	if c.combining[k] != res.id {
+		c.onAlone(res)
+		return
+	}
+	c.combining[k] = 0
+	signers, weight := NewBitmap(c.committee.Len()), uint64(0)
+	for pos, i := range res.members {
+		if slices.Contains(res.bad, pos) {
+			c.peers[i].voted[k] = false
+			c.ban(c.committee.members[i].Node, "vote with a false signature")
+			continue
+		}
+		signers.Set(i)
+		weight += c.committee.members[i].Weight
+	}
+	if weight < c.committee.quorum || len(res.aggregate) == 0 {
+		c.recollect(res.vote.phase)
+		return
+	}
+	ct := c.certificate(&res.vote)
+	ct.Signers, ct.Aggregate = signers, res.aggregate
+	if ct.Phase == Commit {
+		c.decide(ct)
+		c.publish(ct)
+		return
+	}
+	c.broadcast(0, c.committed(ct, false), nil)
+	c.onPrepared(ct)
+}
+
+// onAlone takes the verdict on the single vote of a member that was caught.
+func (c *Core) onAlone(res combined) {
+	if len(res.members) != 1 || len(res.bad) > 0 {
+		return
+	}
+	p, k := &c.peers[res.members[0]], res.vote.phase-1
+	if p.banned && p.voted[k] && p.votes[k].same(&res.vote) {
+		p.alone[k] = true
+		c.collect(&res.vote)
+	}
+}
+
+// recollect looks for a quorum among all votes of a phase, after some of them
+// turned out to be false.
+func (c *Core) recollect(phase Phase) {
+	k := phase - 1
+	for i := range c.peers {
+		if c.peers[i].voted[k] {
+			v := c.peers[i].votes[k]
+			c.collect(&v)
+		}
+	}
+}
+
+// onPrepared takes a prepared certificate that holds. One of a higher view
+// shows that a quorum is there: the replica goes there too.
+func (c *Core) onPrepared(ct *Certificate) {
+	if !c.voter || c.decided != nil || ct.View < c.view || ct.View < c.reported {
+		return
+	}
+	if ct.View > c.view {
+		c.enter(ct.View)
+	}
+	if c.prepared == nil {
+		c.prepared = ct
+	}
+	c.tryCommit()
+}
