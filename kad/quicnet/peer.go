@@ -57,6 +57,10 @@ func (p *peer) send(class uint8, data []byte) error {
 		return errGone
 	}
 	o, limit, size := &p.out[class], p.h.cfg.MaxQueue[class], len(data)+itemCost
+	if p.cur != nil && !o.writing && len(o.items) == 0 && p.cur.try(class, data) {
+		p.h.sent[class].add(len(data))
+		return nil
+	}
 	if o.bytes+size > limit && len(o.items) > 0 { // one message always fits
 		if class != shardkit.ClassVote {
 			p.h.dropped[class].add(len(data))
