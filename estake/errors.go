@@ -8,13 +8,20 @@ import (
 // Why something is refused. A Refusal wraps one of them; any other error is
 // the state's, or says that the state is damaged.
 var (
-	ErrTooFew = errors.New("too few seats filled")
-	ErrSlot   = errors.New("bad slot")
-	ErrAmount = errors.New("bad amount")
-	ErrEpoch  = errors.New("wrong epoch")
-	ErrRate   = errors.New("bad commission")
-	ErrExists = errors.New("exists already")
-	ErrRoster = errors.New("bad attendance")
+	ErrTooFew   = errors.New("too few seats filled")
+	ErrSlot     = errors.New("bad slot")
+	ErrAmount   = errors.New("bad amount")
+	ErrEpoch    = errors.New("wrong epoch")
+	ErrRate     = errors.New("bad commission")
+	ErrExists   = errors.New("exists already")
+	ErrRoster   = errors.New("bad attendance")
+	ErrUnknown  = errors.New("does not exist")
+	ErrBanned   = errors.New("validator is banned")
+	ErrSelf     = errors.New("wrong parties")
+	ErrLocked   = errors.New("still locked")
+	ErrKnown    = errors.New("punished already")
+	ErrExpired  = errors.New("offence too old")
+	ErrEvidence = errors.New("bad evidence")
 )
 
 // A Refusal is an input that the rules do not allow. The state is unchanged.

@@ -57,14 +57,17 @@ func (g *globals) found(s State, p Params, in *Genesis) error {
 	if in.Stake == 0 || in.Stake > MaxTokens-g.held() {
 		return refuse(ErrAmount, "stake of %d", in.Stake)
 	}
+	if len(in.Slots) > MaxValidatorSlots {
+		return refuse(ErrSlot, "%d slots", len(in.Slots))
+	}
 	for _, slot := range in.Slots {
+		if err := slotKeysFree(s, slot.VotingKey, slot.VRFKey); err != nil {
+			return err
+		}
 		if err := v.addSlot(s, slot.VotingKey, slot.VRFKey, slot.Node); err != nil {
 			return err
 		}
 	}
 	g.Bonded += in.Stake
-	if err := g.enlist(s, v); err != nil {
-		return err
-	}
-	return v.save(s)
+	return g.keep(s, v)
 }

@@ -45,7 +45,11 @@ type Params struct {
 	MinDelegation     uint64 // least amount of a delegation. 0: 1
 	Lambda            uint64 // voting shares per shard, for VotePrice; not 0
 
-	LockEpochs     uint64 // epochs between undelegation and withdrawal; more than EvidenceEpochs
+	// DutyEpochs lie between the election that counts a stake and the epoch in
+	// which its votes are cast: 2 if the committee of epoch e is elected in
+	// e−2. An offence reaches what was undelegated since then.
+	DutyEpochs     uint64
+	LockEpochs     uint64 // epochs between undelegation and withdrawal; more than DutyEpochs+EvidenceEpochs
 	EvidenceEpochs uint64 // epochs after which an offence is no longer punished
 	SlashMinPPM    uint32 // least part of the stake a double signer loses
 	SlashSlopePPM  uint32 // part lost per part of the total stake slashed in the same epoch: PPM is 1:1
@@ -73,8 +77,9 @@ func DefaultParams(slots int) Params {
 		Slots:          slots,
 		BoundPPM:       150_000,
 		Lambda:         600,
+		DutyEpochs:     2,
 		LockEpochs:     7,
-		EvidenceEpochs: 6,
+		EvidenceEpochs: 4,
 		SlashMinPPM:    20_000, SlashSlopePPM: 3 * PPM, ReporterPPM: 50_000,
 		MaxCommissionPPM: PPM,
 		GapMillis:        30_000,
@@ -97,8 +102,9 @@ func (p Params) Validate() error {
 		return fmt.Errorf("estake: floor policy %d", p.Floor)
 	case p.Lambda < 1 || p.Lambda > MaxTokens:
 		return fmt.Errorf("estake: lambda %d", p.Lambda)
-	case p.LockEpochs <= p.EvidenceEpochs || p.LockEpochs > MaxLock:
-		return fmt.Errorf("estake: lock of %d epochs, want more than the evidence period of %d and at most %d", p.LockEpochs, p.EvidenceEpochs, MaxLock)
+	case p.LockEpochs > MaxLock || p.EvidenceEpochs >= p.LockEpochs || p.DutyEpochs >= p.LockEpochs-p.EvidenceEpochs:
+		return fmt.Errorf("estake: lock of %d epochs, want more than %d of duty plus %d for evidence, and at most %d",
+			p.LockEpochs, p.DutyEpochs, p.EvidenceEpochs, MaxLock)
 	case p.SlashMinPPM > PPM || p.SlashSlopePPM > 1000*PPM || p.ReporterPPM > PPM || p.MaxCommissionPPM > PPM:
 		return fmt.Errorf("estake: slash of at least %d, slope %d, reporter's part %d, commission up to %d of a million",
 			p.SlashMinPPM, p.SlashSlopePPM, p.ReporterPPM, p.MaxCommissionPPM)
@@ -166,7 +172,7 @@ func (p *Params) ppms() []*uint32 {
 }
 
 func (p *Params) words() []*uint64 {
-	return []*uint64{&p.MinBid, &p.MinSelf, &p.MinDelegation, &p.Lambda, &p.LockEpochs, &p.EvidenceEpochs,
+	return []*uint64{&p.MinBid, &p.MinSelf, &p.MinDelegation, &p.Lambda, &p.DutyEpochs, &p.LockEpochs, &p.EvidenceEpochs,
 		&p.GapMillis, &p.ReduceMillis, &p.InactiveMillis, &p.EpochReward, &p.HalveEpochs}
 }
 

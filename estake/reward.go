@@ -21,7 +21,7 @@ import (
 // pools by their tokens, and within a pool by points, without touching any
 // delegator's record. What rounding leaves over is the validator's, so that
 // the parts add up to the whole exactly.
-func EndEpoch(s State, p Params, epoch shardkit.Epoch, minted, fees uint64) (paid uint64, err error) {
+func EndEpoch(s State, p Params, epoch shardkit.Epoch, minted, fees uint64) (sum uint64, err error) {
 	g, err := loadGlobals(s)
 	if err != nil {
 		return 0, err
@@ -37,13 +37,16 @@ func EndEpoch(s State, p Params, epoch shardkit.Epoch, minted, fees uint64) (pai
 		return 0, err
 	}
 	budget := g.Pot + minted + fees
-	paid, err = g.pay(s, p, epoch, budget, earned)
+	sum, err = g.pay(s, p, epoch, budget, earned)
 	if err != nil {
 		return 0, err
 	}
-	g.Pot = budget - paid
+	g.Pot = budget - sum
+	if err := g.settleSlashes(s, p, epoch); err != nil {
+		return 0, err
+	}
 	g.Next = epoch + 1
-	return paid, save(s, key(keyGlobals), g)
+	return sum, save(s, key(keyGlobals), g)
 }
 
 // earning is what a slot did in an epoch.
@@ -141,7 +144,7 @@ func merged(all []earning) []earning {
 
 // pay divides the budget among the earnings and returns what was paid: all of
 // it, except the parts of those who are banned or gone.
-func (g *globals) pay(s State, p Params, epoch shardkit.Epoch, budget uint64, all []earning) (paid uint64, err error) {
+func (g *globals) pay(s State, p Params, epoch shardkit.Epoch, budget uint64, all []earning) (sum uint64, err error) {
 	split := splitter{amount: budget, total: max(totalPoints(all), 1)}
 	for len(all) > 0 {
 		n := slices.IndexFunc(all, func(e earning) bool { return e.owner != all[0].owner })
@@ -152,10 +155,10 @@ func (g *globals) pay(s State, p Params, epoch shardkit.Epoch, budget uint64, al
 		if err != nil {
 			return 0, err
 		}
-		paid += part
+		sum += part
 		all = all[n:]
 	}
-	return paid, nil
+	return sum, nil
 }
 
 // totalPoints sums the points up, after scaling them down if the sum of all
@@ -204,21 +207,31 @@ func (g *globals) payOwner(s State, p Params, epoch shardkit.Epoch, split *split
 	if v.Status == StatusBanned {
 		reward = 0
 	}
-	g.reward(v, epoch, reward)
-	return reward, v.save(s)
+	rep := g.reward(v, epoch, reward)
+	for i := range slots {
+		rep.Points += slots[i].points
+	}
+	rep.TotalPoints, rep.Budget = split.total, split.amount
+	if err := save(s, keyOf(keyReward, v.Address), rep.words()); err != nil {
+		return 0, err
+	}
+	return reward, g.keep(s, v)
 }
 
-// reward divides a validator's reward.
-func (g *globals) reward(v *validator, epoch shardkit.Epoch, amount uint64) {
+// reward divides a validator's reward, and says how.
+func (g *globals) reward(v *validator, epoch shardkit.Epoch, amount uint64) *paid {
+	rep := &paid{Epoch: epoch, Reward: amount, Self: v.Self, Plain: v.Plain, Compound: v.Compound}
 	own := amount
 	if all := v.tokens(); all > 0 {
-		rest := amount - mulDiv(amount, uint64(v.commission(epoch)), PPM)
+		rep.Commission = mulDiv(amount, uint64(v.commission(epoch)), PPM)
+		rest := amount - rep.Commission
 		comp := mulDiv(rest, v.Compound.Tokens, all)
 		plain := v.accrue(mulDiv(rest, v.Plain.Tokens, all))
 		v.Compound.Tokens += comp
 		g.Bonded += comp
 		g.Owed += plain
 		own -= comp + plain
+		rep.ToCompound, rep.ToPlain = comp, plain
 	}
 	if v.Restake {
 		v.Self += own
@@ -227,6 +240,24 @@ func (g *globals) reward(v *validator, epoch shardkit.Epoch, amount uint64) {
 		v.Earned += own
 		g.Owed += own
 	}
+	return rep
+}
+
+// paid is how a validator's last reward came about and was divided.
+type paid struct {
+	Epoch                       shardkit.Epoch
+	Budget, Points, TotalPoints uint64
+	Reward, Commission          uint64
+	ToPlain, ToCompound         uint64
+	Self                        uint64 // own stake at that time
+	Plain, Compound             pool   // the pools at that time
+}
+
+const keyReward = 'p' // validator → paid
+
+func (p *paid) words() words {
+	return words{(*uint64)(&p.Epoch), &p.Budget, &p.Points, &p.TotalPoints, &p.Reward, &p.Commission,
+		&p.ToPlain, &p.ToCompound, &p.Self, &p.Plain.Tokens, &p.Plain.Points, &p.Compound.Tokens, &p.Compound.Points}
 }
 
 // accrue gives a reward to the points of the plain pool and returns what it

@@ -115,6 +115,7 @@ func deleteBlob(s State, k []byte, size int) error {
 type globals struct {
 	Validators uint64         // positions 0 to Validators−1 of the index are taken
 	Next       shardkit.Epoch // the first epoch not yet ended
+	Latest     shardkit.Epoch // the latest epoch a transaction was applied in
 	Bonded     uint64         // own stakes and pools
 	Unbonding  uint64         // undelegated, not yet withdrawn
 	Owed       uint64         // rewards not yet claimed
@@ -123,7 +124,7 @@ type globals struct {
 }
 
 func (g *globals) words() []*uint64 {
-	return []*uint64{&g.Validators, (*uint64)(&g.Next), &g.Bonded, &g.Unbonding, &g.Owed, &g.Pot, &g.Burned}
+	return []*uint64{&g.Validators, (*uint64)(&g.Next), (*uint64)(&g.Latest), &g.Bonded, &g.Unbonding, &g.Owed, &g.Pot, &g.Burned}
 }
 
 func (g *globals) append(b []byte) []byte {
@@ -207,4 +208,17 @@ func damaged(err error, kind byte, id [32]byte) error {
 		return err
 	}
 	return fmt.Errorf("estake: no record %q", keyOf(kind, id))
+}
+
+// Burned returns the tokens that slashes have destroyed so far.
+func Burned(s State) (uint64, error) {
+	g, err := loadGlobals(s)
+	return g.Burned, err
+}
+
+// Pot returns the rewards that nobody has earned yet; they add to the budget
+// of the next EndEpoch.
+func Pot(s State) (uint64, error) {
+	g, err := loadGlobals(s)
+	return g.Pot, err
 }

@@ -35,25 +35,20 @@ type slotRef struct {
 	Since  shardkit.Epoch // retired in
 }
 
-// A pool is stake that many delegators own together, in points. Tokens per
-// point is the pool's price: rewards of a compounding pool raise it, a slash
-// lowers it, and neither touches a delegator's record.
-type pool struct {
-	Tokens uint64
-	Points uint64 // 0 only if Tokens is 0
-}
-
 // validator is a validator's record.
 type validator struct {
 	Address  [32]byte // from the key
-	Position uint64   // in the index
+	Listed   bool     // in the index: bids in elections
+	Position uint64   // there
 	Status   Status
 	Self     uint64 // own bonded stake
 	Earned   uint64 // own rewards to be claimed
 	Plain    pool   // delegations whose rewards are claimed
 	Compound pool   // delegations whose rewards are bonded at once
 	Acc      fixed  // rewards per point of Plain since the beginning
-	Owed     uint64 // rewards of Plain not yet claimed
+	Owed     uint64 // rewards of Plain that no delegation has been credited with yet
+	Settled  uint64 // rewards of Plain in the delegations, to be claimed
+	Open     uint64 // batches and lists of liens that exist
 
 	Restake       bool // own rewards are bonded at once
 	CommissionPPM uint32
@@ -100,7 +95,7 @@ func (v *validator) slot(index uint32) *slotRef {
 
 func (v *validator) words() []*uint64 {
 	return []*uint64{&v.Position, &v.Self, &v.Earned, &v.Plain.Tokens, &v.Plain.Points,
-		&v.Compound.Tokens, &v.Compound.Points, &v.Acc.hi, &v.Acc.lo, &v.Owed, (*uint64)(&v.ChangedIn)}
+		&v.Compound.Tokens, &v.Compound.Points, &v.Acc.hi, &v.Acc.lo, &v.Owed, &v.Settled, &v.Open, (*uint64)(&v.ChangedIn)}
 }
 
 func (v *validator) halves() []*uint32 {
@@ -109,6 +104,7 @@ func (v *validator) halves() []*uint32 {
 
 func (v *validator) append(b []byte) []byte {
 	b = append(b, byte(v.Status))
+	b = wire.AppendBool(b, v.Listed)
 	b = wire.AppendBool(b, v.Restake)
 	b = wire.AppendBool(b, v.Changed)
 	for _, p := range v.words() {
@@ -131,6 +127,7 @@ func (v *validator) read(r *wire.Reader) {
 	if v.Status = Status(r.U8()); v.Status > StatusBanned {
 		r.Fail(fmt.Errorf("%w: status", wire.ErrValue))
 	}
+	v.Listed = r.Bool()
 	v.Restake = r.Bool()
 	v.Changed = r.Bool()
 	for _, p := range v.words() {
@@ -162,11 +159,41 @@ func loadValidator(s State, address [32]byte) (*validator, error) {
 
 func (v *validator) save(s State) error { return save(s, keyOf(keyValidator, v.Address), v) }
 
-// enlist gives a new validator the next position of the index.
-func (g *globals) enlist(s State, v *validator) error {
-	v.Position = g.Validators
-	g.Validators++
-	return s.Set(keyAt(keyIndex, v.Position), v.Address[:])
+// empty says that nothing depends on the record any more. A ban stays.
+func (v *validator) empty() bool {
+	return v.Status == StatusActive && len(v.Slots) == 0 &&
+		v.Self|v.Earned|v.Plain.Points|v.Compound.Points|v.Owed|v.Settled|v.Open == 0
+}
+
+// list puts a validator with something to bid for into the index and takes any
+// other out; the last one of the index moves into the gap.
+func (g *globals) list(s State, v *validator) error {
+	want := v.Status == StatusActive && v.active() > 0
+	switch {
+	case want && !v.Listed:
+		v.Listed, v.Position = true, g.Validators
+		g.Validators++
+		return s.Set(keyAt(keyIndex, v.Position), v.Address[:])
+	case !want && v.Listed:
+		v.Listed = false
+		g.Validators--
+		if v.Position != g.Validators {
+			last, err := at(s, g.Validators)
+			if err != nil {
+				return err
+			}
+			last.Position = v.Position
+			if err := s.Set(keyAt(keyIndex, last.Position), last.Address[:]); err != nil {
+				return err
+			}
+			if err := last.save(s); err != nil {
+				return err
+			}
+		}
+		v.Position = 0
+		return s.Delete(keyAt(keyIndex, g.Validators))
+	}
+	return nil
 }
 
 // at returns the validator at a position of the index.
@@ -186,26 +213,54 @@ func at(s State, position uint64) (*validator, error) {
 	return v, err
 }
 
-// addSlot registers keys as the validator's next slot. The voting key must
-// not be in use.
-func (v *validator) addSlot(s State, votingKey, vrfKey []byte, node shardkit.NodeID) error {
+// slotKeysFree refuses keys of a wrong size, and a voting key in use.
+func slotKeysFree(s State, votingKey, vrfKey []byte) error {
 	if len(votingKey) == 0 || len(votingKey) > MaxKey || len(vrfKey) > MaxKey {
 		return refuse(ErrSlot, "voting key of %d bytes, VRF key of %d", len(votingKey), len(vrfKey))
 	}
-	if len(v.Slots) >= MaxValidatorSlots || v.NextIndex == 1<<32-1 {
-		return refuse(ErrSlot, "%d slots registered", len(v.Slots))
+	_, ok, err := s.Get(votingIndex(votingKey))
+	if err == nil && ok {
+		err = refuse(ErrSlot, "voting key %x… in use", votingKey[:min(8, len(votingKey))])
 	}
-	taken := votingIndex(votingKey)
-	if _, ok, err := s.Get(taken); err != nil {
-		return err
-	} else if ok {
-		return refuse(ErrSlot, "voting key %x… in use", votingKey[:min(8, len(votingKey))])
-	}
+	return err
+}
+
+// addSlot registers keys as the validator's next slot.
+func (v *validator) addSlot(s State, votingKey, vrfKey []byte, node shardkit.NodeID) error {
 	slot := Slot{SlotID(v.Address, v.NextIndex), v.Address, v.NextIndex, votingKey, vrfKey, node}
-	if err := s.Set(taken, slot.ID[:]); err != nil {
+	if err := s.Set(votingIndex(votingKey), slot.ID[:]); err != nil {
 		return err
 	}
 	v.Slots = append(v.Slots, slotRef{Index: v.NextIndex})
 	v.NextIndex++
 	return save(s, keyOf(keySlot, slot.ID), &slot)
+}
+
+// expired says that a slot was given up so long ago that it cannot be
+// punished any more.
+func (r *slotRef) expired(ended shardkit.Epoch, p Params) bool {
+	return r.Status == SlotRetired && ended > r.Since && uint64(ended-r.Since) >= p.LockEpochs
+}
+
+// purge forgets the validator's expired slots and their keys.
+func (v *validator) purge(s State, ended shardkit.Epoch, p Params) error {
+	kept := v.Slots[:0]
+	for _, ref := range v.Slots {
+		if !ref.expired(ended, p) {
+			kept = append(kept, ref)
+			continue
+		}
+		slot, ok, err := loadSlot(s, SlotID(v.Address, ref.Index))
+		if err != nil || !ok {
+			return damaged(err, keySlot, SlotID(v.Address, ref.Index))
+		}
+		if err := s.Delete(votingIndex(slot.VotingKey)); err != nil {
+			return err
+		}
+		if err := s.Delete(keyOf(keySlot, slot.ID)); err != nil {
+			return err
+		}
+	}
+	v.Slots = kept
+	return nil
 }
