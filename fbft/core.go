@@ -150,6 +150,7 @@ type peer struct {
 type settled struct {
 	cert      *Certificate
 	committee *Committee
+	before    *Committee    // the committee it relieved, if any
 	since     time.Duration // when it was decided here
 }
 
@@ -231,7 +232,13 @@ func (c *Core) Start(now time.Duration, s Start) error {
 	c.begun = c.seq
 	c.prunable(&last)
 	c.started = true
-	c.settle(s.Previous, s.Committee, s.Before)
+	if s.Previous != nil {
+		owner := s.Committee
+		if s.Before != nil {
+			owner = s.Before
+		}
+		c.settle(settled{cert: s.Previous, committee: owner, since: c.now})
+	}
 	c.voter = c.self >= 0 && c.cfg.Signer != nil && s.Height >= c.cfg.VoteFrom
 	if err := c.replay(); err != nil {
 		return err

@@ -167,7 +167,8 @@ func (c *Core) onOld(from shardkit.NodeID, h heading, r *wire.Reader) error {
 		return nil
 	}
 	if len(c.ring) == 0 || missing < c.ring[0].cert.Height {
-		if c.knows(from) && c.answers.allow(c.now, c.cfg.Resend/2, from, missing) {
+		// It may be of a committee long gone, which only the application knows.
+		if c.answers.allow(c.now, c.cfg.Resend/2, from, missing) {
 			c.ready.Serve = append(c.ready.Serve, Serve{To: from, Height: missing})
 		}
 		return nil
@@ -184,13 +185,23 @@ func (c *Core) onOld(from shardkit.NodeID, h heading, r *wire.Reader) error {
 // answer sends a settled height's certificate to one that lacks it. Just after
 // the decision nobody does: it is still on its way.
 func (c *Core) answer(to shardkit.NodeID, s *settled) {
-	if _, ok := s.committee.Index(to); !ok && !c.knows(to) {
+	if !s.concerns(to) && !c.knows(to) {
 		return
 	}
 	if c.now-s.since < c.cfg.Resend/2 || !c.answers.allow(c.now, c.cfg.Resend/2, to, s.cert.Height) {
 		return
 	}
 	c.send(to, 0, c.committed(s.cert, false))
+}
+
+// concerns reports whether a node is to learn how the height ended: its
+// committee, and the one that this height relieved.
+func (s *settled) concerns(node shardkit.NodeID) bool {
+	_, ok := s.committee.Index(node)
+	if !ok && s.before != nil {
+		_, ok = s.before.Index(node)
+	}
+	return ok
 }
 
 // committed returns the message that carries a certificate, of any height.
@@ -226,7 +237,7 @@ func (c *Core) decide(ct *Certificate) {
 		d.Header = b.header
 	}
 	c.ready.Decided = append(c.ready.Decided, d)
-	c.settle(ct, c.committee, nil)
+	c.settle(settled{cert: ct, committee: c.committee, before: c.before, since: c.now})
 }
 
 // publish tells everybody how the height ended.
@@ -243,22 +254,19 @@ func (c *Core) publish(ct *Certificate) {
 	}
 }
 
-// settle remembers a certificate to answer with. before is its committee if it
-// is not committee.
-func (c *Core) settle(ct *Certificate, committee, before *Committee) {
-	if ct == nil || len(c.ring) > 0 && c.ring[len(c.ring)-1].cert.Height >= ct.Height {
+// settle remembers a certificate to answer with.
+func (c *Core) settle(s settled) {
+	n := len(c.ring)
+	if n > 0 && c.ring[n-1].cert.Height >= s.cert.Height {
 		return
 	}
-	if before != nil {
-		committee = before
-	}
-	if n := len(c.ring); n > 0 && c.ring[n-1].cert.Height+1 != ct.Height {
+	if n > 0 && c.ring[n-1].cert.Height+1 != s.cert.Height {
 		c.ring = nil // a gap: what lies below is served by the application
 	}
 	if len(c.ring) == maxRing {
 		c.ring = append([]settled(nil), c.ring[1:]...)
 	}
-	c.ring = append(c.ring, settled{cert: ct, committee: committee, since: c.now})
+	c.ring = append(c.ring, s)
 }
 
 // handOver tells who may not know how the last height ended, and asks one of

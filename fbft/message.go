@@ -160,7 +160,9 @@ func (p *proof) appendTo(b []byte) []byte {
 // readProposal copies what it keeps: the proposal does not alias the message.
 func readProposal(r *wire.Reader, maxHeader, maxRef int) *proposal {
 	p := &proposal{view: readView(r)}
-	p.header = clip(r.Bytes(maxHeader))
+	if p.header = clip(r.Bytes(maxHeader)); len(p.header) == 0 {
+		r.Fail(errors.New("no header"))
+	}
 	p.ref = clip(r.Bytes(maxRef))
 	p.previous = readOptional(r)
 	if r.Err() == nil && p.view > 0 {

@@ -27,7 +27,10 @@ const (
 	logBody = 'b'
 )
 
-const fetchEvery = 100 * time.Millisecond
+const (
+	fetchEvery = 100 * time.Millisecond
+	pollEvery  = 500 * time.Millisecond
+)
 
 // replica is a core with a small application: blocks are headers with a
 // payload, the ledger is a list that a job appends to, and what is missing is
@@ -46,6 +49,8 @@ type replica struct {
 	wants  []want     // blocks asked for
 	ended  []decision // decided, not yet in the ledger
 	saved  bool       // a commit job is running
+	poll   time.Duration
+	polls  int
 }
 
 // disk is what survives a crash beside the log.
@@ -178,6 +183,11 @@ func (r *replica) Persisted(now time.Duration, seq uint64) {
 func (r *replica) Tick(now time.Duration) {
 	r.now = now
 	r.core.Tick(now)
+	if r.follows() && r.poll <= now {
+		r.poll = now + pollEvery
+		r.polls++
+		r.lag(fbft.Behind{Peer: r.sim.ids[r.polls%len(r.sim.ids)]})
+	}
 	for i := range r.wants {
 		if w := &r.wants[i]; w.next <= now {
 			w.next = now + fetchEvery
@@ -190,12 +200,22 @@ func (r *replica) Tick(now time.Duration) {
 
 func (r *replica) Wake() (time.Duration, bool) {
 	at, ok := r.core.Wake()
+	if r.follows() && (!ok || r.poll < at) {
+		at, ok = r.poll, true
+	}
 	for i := range r.wants {
 		if !ok || r.wants[i].next < at {
 			at, ok = r.wants[i].next, true
 		}
 	}
 	return at, ok
+}
+
+// follows reports whether the replica has no vote at its height. Its core says
+// nothing then: it is for the application to ask how the height ended.
+func (r *replica) follows() bool {
+	st := r.core.Status()
+	return !st.Voter && st.Height <= r.sim.cfg.Heights
 }
 
 func (r *replica) Effects() simnet.Effects {

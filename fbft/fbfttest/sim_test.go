@@ -35,9 +35,75 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// TestEpochSeeds does the same while the committee changes twice, each time
+// leaving one member in common. Who leaves has to learn that it is relieved.
+func TestEpochSeeds(t *testing.T) {
+	for seed := range *seeds {
+		if err := runEpochSeed(uint64(seed)); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+func runEpochSeed(seed uint64) error {
+	rng := rand.New(rand.NewPCG(seed, 78))
+	cfg := randomConfig(seed, 10, rng)
+	cfg.Epochs = func(h shardkit.Height) (shardkit.Epoch, []int) {
+		e := min(int(h-1)/2, 2)
+		return shardkit.Epoch(e), []int{3 * e, 3*e + 1, 3*e + 2, 3*e + 3}
+	}
+	s, err := fbfttest.NewSim(cfg)
+	if err != nil {
+		return err
+	}
+	const calm = 6 * time.Second
+	for range 10 {
+		disturb(s, rng, 10, calm)
+	}
+	if err := calmDown(s, 10, calm); err != nil {
+		return err
+	}
+	if err := s.RunTo(6, calm+60*time.Second, 6, 7, 8, 9); err != nil {
+		return err
+	}
+	if err := s.RunTo(5, calm+80*time.Second, 3, 4, 5); err != nil {
+		return err
+	}
+	return s.RunTo(3, calm+80*time.Second, 0, 1, 2)
+}
+
 func runSeed(seed uint64) error {
 	rng := rand.New(rand.NewPCG(seed, 77))
 	nodes := 4 + rng.IntN(4)
+	cfg := randomConfig(seed, nodes, rng)
+	s, err := fbfttest.NewSim(cfg)
+	if err != nil {
+		return err
+	}
+	const calm = 8 * time.Second
+	for range 10 {
+		disturb(s, rng, nodes, calm)
+	}
+	if err := calmDown(s, nodes, calm); err != nil {
+		return err
+	}
+	return s.RunTo(6, calm+40*time.Second)
+}
+
+// calmDown lets the network misbehave until a time and then behave.
+func calmDown(s *fbfttest.Sim, nodes int, calm time.Duration) error {
+	s.Net.At(calm, func() {
+		s.Net.Heal()
+		s.Net.SetLoss(0)
+		for i := range nodes {
+			_ = s.Net.Restart(s.ID(i)) // an error means that it is up
+		}
+	})
+	s.Net.Run(calm)
+	return s.Err()
+}
+
+func randomConfig(seed uint64, nodes int, rng *rand.Rand) fbfttest.SimConfig {
 	cfg := fbfttest.SimConfig{
 		Nodes:   nodes,
 		Heights: 6,
@@ -55,23 +121,7 @@ func runSeed(seed uint64) error {
 			cfg.Weights = append(cfg.Weights, 1+rng.Uint64N(5))
 		}
 	}
-	s, err := fbfttest.NewSim(cfg)
-	if err != nil {
-		return err
-	}
-	const calm = 8 * time.Second
-	for range 10 {
-		disturb(s, rng, nodes, calm)
-	}
-	s.Net.At(calm, func() {
-		s.Net.Heal()
-		s.Net.SetLoss(0)
-		for i := range nodes {
-			_ = s.Net.Restart(s.ID(i)) // an error means that it is up
-		}
-	})
-	s.Net.Run(calm)
-	return s.RunTo(6, calm+40*time.Second)
+	return cfg
 }
 
 func disturb(s *fbfttest.Sim, rng *rand.Rand, nodes int, calm time.Duration) {
