@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/shardkit/shardkit"
 )
@@ -22,29 +20,28 @@ func (p Full) Name() string { return name("full", p.Min) }
 
 // Assign implements Policy.
 func (p Full) Assign(prev Assignment, units []Unit, shards int, seed shardkit.Hash) (Assignment, []Move, error) {
-	d, err := newDeal(prev, units, shards, p.Min, seed, p.Name())
-	if err != nil {
-		return Assignment{}, nil, err
-	}
-	d.permute()
-	return d.result()
+	return assign(p, p.Min, prev, units, shards, seed)
 }
 
-// Cuckoo is the rule of Awerbuch and Scheideler, with a rebalancing step. The
-// shards are arcs of one circle. A joiner lands at a random point, which
-// decides its shard, and the K units of the shard nearest to the point are
-// thrown to random points of the circle. Then each of the larger half of the
-// shards gives Shift random units to shards of the smaller half, as long as
-// it is the larger one.
+func (p Full) deal(d *deal) { d.permute() }
+
+// Cuckoo is the rule of Awerbuch and Scheideler with a rebalancing step, as
+// sharded chains propose it. The shards are arcs of one circle; a joiner lands
+// at a random point, which decides its shard, and throws out the K units
+// nearest to it, which go to random points of the circle. Then each of the
+// larger half of the shards gives Shift random units to shards of the smaller
+// half, as long as it is the larger one.
+//
+// The points of those who stay are drawn afresh each epoch, so that nobody
+// knows them before the seed; the K nearest are then just K random members of
+// the shard, and no point needs to be remembered.
 type Cuckoo struct {
 	K     int // units displaced per joiner. 0: 4
 	Shift int // units given by each shard of the larger half. 0: 4
 	Min   int // least units of a shard. 0: 1
 }
 
-func (p Cuckoo) defaults() Cuckoo {
-	return Cuckoo{cmp.Or(p.K, 4), cmp.Or(p.Shift, 4), p.Min}
-}
+func (p Cuckoo) defaults() Cuckoo { return Cuckoo{cmp.Or(p.K, 4), cmp.Or(p.Shift, 4), p.Min} }
 
 // Name is "cuckoo" and the parameters.
 func (p Cuckoo) Name() string {
@@ -54,190 +51,219 @@ func (p Cuckoo) Name() string {
 
 // Assign implements Policy.
 func (p Cuckoo) Assign(prev Assignment, units []Unit, shards int, seed shardkit.Hash) (Assignment, []Move, error) {
-	p = p.defaults()
-	if p.K < 0 || p.Shift < 0 {
-		return Assignment{}, nil, fmt.Errorf("reshard: %s: negative parameter", p.Name())
-	}
-	d, err := newDeal(prev, units, shards, p.Min, seed, p.Name())
-	if err != nil {
+	if err := positive(p.K, p.Shift); err != nil {
 		return Assignment{}, nil, err
 	}
-	if d.fresh {
-		d.permute()
-		return d.result()
+	return assign(p, p.Min, prev, units, shards, seed)
+}
+
+func (p Cuckoo) deal(d *deal) {
+	p = p.defaults()
+	for _, i := range d.joiners {
+		s := d.rng.intn(len(d.lists))
+		out := d.evict(s, p.K)
+		d.put(i, s)
+		for _, e := range out {
+			d.put(e, d.rng.intn(len(d.lists)))
+		}
 	}
-	d.cuckoo(p.K)
 	d.shift(p.Shift)
-	return d.result()
 }
 
-// A nest is a unit at its point of a shard's arc.
-type nest struct {
-	at   uint32
-	unit int32
+// Bounded is RapidChain's bounded cuckoo rule: joiners go to random shards of
+// the larger half, the active one, and out of each shard that received any go
+// K random members, or Percent of them if that is set, to random shards of the
+// smaller half.
+type Bounded struct {
+	K       int // members displaced of each receiving shard. 0: 2
+	Percent int // instead of K. 0: K counts
+	Min     int // least units of a shard. 0: 1
 }
 
-// cuckoo places the joiners. Points are drawn afresh each epoch: a unit's
-// point within its shard is uniform and unknown before the seed is, as the
-// rule wants it, and need not be remembered.
-func (d *deal) cuckoo(k int) {
-	arcs := make([][]nest, d.shards)
-	put := func(i int32) (int, int) {
-		p := d.rng.uint64n(uint64(d.shards) << 32)
-		s, n := int(p>>32), nest{uint32(p), i}
-		if s0 := d.to[i]; s0 >= 0 {
-			s = int(s0)
+// Name is "bounded" and the parameters.
+func (p Bounded) Name() string {
+	if p.Percent > 0 {
+		return name("bounded", p.Min, param{"percent", p.Percent})
+	}
+	return name("bounded", p.Min, param{"k", cmp.Or(p.K, 2)})
+}
+
+// Assign implements Policy.
+func (p Bounded) Assign(prev Assignment, units []Unit, shards int, seed shardkit.Hash) (Assignment, []Move, error) {
+	if err := positive(p.K, p.Percent, 100-p.Percent); err != nil {
+		return Assignment{}, nil, err
+	}
+	return assign(p, p.Min, prev, units, shards, seed)
+}
+
+func (p Bounded) deal(d *deal) {
+	active, inactive := d.halves()
+	received := make([][]int32, len(d.lists))
+	for _, i := range d.joiners {
+		s := active[d.rng.intn(len(active))]
+		received[s] = append(received[s], i)
+	}
+	if len(inactive) == 0 { // one shard
+		inactive = active
+	}
+	for s, in := range received {
+		if len(in) == 0 {
+			continue
 		}
-		at, _ := slices.BinarySearchFunc(arcs[s], n.at, func(a nest, x uint32) int { return cmp.Compare(a.at, x) })
-		arcs[s] = slices.Insert(arcs[s], at, n)
-		d.to[i] = int32(s)
-		return s, at
-	}
-	joiners := d.joiners()
-	for i, t := range d.to {
-		if t >= 0 {
-			arcs[t] = append(arcs[t], nest{uint32(d.rng.uint64()), int32(i)})
+		n := cmp.Or(p.K, 2)
+		if p.Percent > 0 {
+			n = (len(d.lists[s])*p.Percent + 99) / 100
 		}
-	}
-	for s := range arcs {
-		slices.SortStableFunc(arcs[s], func(a, b nest) int { return cmp.Compare(a.at, b.at) })
-	}
-	for _, i := range joiners {
-		s, at := put(i)
-		for _, n := range evict(&arcs[s], at, k) {
-			d.to[n.unit] = -1
-			put(n.unit)
+		for _, e := range d.evict(s, n) {
+			d.put(e, int(inactive[d.rng.intn(len(inactive))]))
 		}
+		d.lists[s] = append(d.lists[s], in...)
 	}
 }
 
-// evict removes the k nests nearest to the one at index c, on the arc closed
-// to a circle.
-func evict(arc *[]nest, c, k int) []nest {
-	a := *arc
-	n := len(a)
-	k = min(k, n-1)
-	// The nearest are a run around c: grow it on the nearer side.
-	l, r := 1, 1
-	for range k {
-		left := a[c].at - a[(c-l+n)%n].at // modulo 2^32, as on the circle
-		right := a[(c+r)%n].at - a[c].at
-		if left <= right {
-			l++
-		} else {
-			r++
-		}
-	}
-	out := make([]nest, 0, k)
-	keep := make([]nest, 0, n-k)
-	for i, x := range a {
-		if i != c && ((c-i+n)%n < l || (i-c+n)%n < r) {
-			out = append(out, x)
-		} else {
-			keep = append(keep, x)
-		}
-	}
-	*arc = keep
-	return out
+// Commensal is the commensal cuckoo rule of Sen and Freedman: a joiner goes to
+// a random shard that is ready, and K random members of it go to random
+// shards. A shard that took a joiner is ready again when K−1 displaced ones
+// have come to it. Every shard begins an epoch ready. If none is, the one
+// that is closest takes the joiner.
+type Commensal struct {
+	K   int // members displaced per joiner. 0: 4
+	Min int // least units of a shard. 0: 1
 }
 
-// halves orders the shards by size, largest first, ties by lot, and cuts the
-// list at the median: the active half, then the inactive one.
-func (d *deal) halves(lists [][]int32) (active, inactive []int32) {
-	order := make([]int32, d.shards)
-	for i := range order {
-		order[i] = int32(i)
+// Name is "commensal" and the parameters.
+func (p Commensal) Name() string { return name("commensal", p.Min, param{"k", cmp.Or(p.K, 4)}) }
+
+// Assign implements Policy.
+func (p Commensal) Assign(prev Assignment, units []Unit, shards int, seed shardkit.Hash) (Assignment, []Move, error) {
+	if err := positive(p.K); err != nil {
+		return Assignment{}, nil, err
 	}
-	d.rng.shuffle(order)
-	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(len(lists[b]), len(lists[a])) })
-	half := (d.shards + 1) / 2
-	return order[:half], order[half:]
+	return assign(p, p.Min, prev, units, shards, seed)
 }
 
-// shift moves up to n random units from each shard of the larger half to
-// random shards of the smaller half.
-func (d *deal) shift(n int) {
-	lists := d.members()
-	active, inactive := d.halves(lists)
-	if len(inactive) == 0 {
-		return
-	}
-	for _, a := range active {
-		for range n {
-			b := inactive[d.rng.intn(len(inactive))]
-			if len(lists[a]) <= len(lists[b]) {
-				continue
-			}
-			i := d.rng.take(&lists[a])
-			lists[b] = append(lists[b], i)
-			d.to[i] = b
-		}
-	}
-}
-
-type param struct {
-	key   string
-	value int
-}
-
-// name writes a policy the way ParsePolicy reads it.
-func name(kind string, minimum int, params ...param) string {
-	if minimum > 1 {
-		params = append(params, param{"min", minimum})
-	}
-	var b strings.Builder
-	b.WriteString(kind)
-	for i, p := range params {
-		b.WriteByte(":,"[min(i, 1)])
-		b.WriteString(p.key + "=" + strconv.Itoa(p.value))
-	}
-	return b.String()
-}
-
-// ParsePolicy reads a policy as Name writes it: "full", "full:min=4",
-// "cuckoo:k=4,shift=2". Parameters that are left out have their defaults.
-func ParsePolicy(s string) (Policy, error) {
-	kind, rest, _ := strings.Cut(s, ":")
-	values, err := parseParams(rest)
-	if err != nil {
-		return nil, fmt.Errorf("reshard: policy %q: %w", s, err)
-	}
-	get := func(key string) int {
-		for i, v := range values {
-			if v.key == key {
-				values = slices.Delete(values, i, i+1)
-				return v.value
+func (p Commensal) deal(d *deal) {
+	k := cmp.Or(p.K, 4)
+	wait := make([]int, len(d.lists)) // displaced ones still to come
+	for _, i := range d.joiners {
+		s := 0
+		for range 4 * len(d.lists) {
+			if s = d.rng.intn(len(d.lists)); wait[s] == 0 {
+				break
 			}
 		}
-		return 0
+		if wait[s] > 0 {
+			for t := range wait {
+				if wait[t] < wait[s] {
+					s = t
+				}
+			}
+		}
+		out := d.evict(s, k)
+		d.put(i, s)
+		wait[s] = k - 1
+		for _, e := range out {
+			t := d.rng.intn(len(d.lists))
+			d.put(e, t)
+			wait[t] = max(wait[t]-1, 0)
+		}
 	}
-	var p Policy
-	switch kind {
-	case "full":
-		p = Full{Min: get("min")}
-	case "cuckoo":
-		p = Cuckoo{K: get("k"), Shift: get("shift"), Min: get("min")}
-	default:
-		return nil, fmt.Errorf("reshard: policy %q: no such policy", s)
-	}
-	if len(values) > 0 {
-		return nil, fmt.Errorf("reshard: policy %q: parameter %q", s, values[0].key)
-	}
-	return p, nil
 }
 
-func parseParams(s string) ([]param, error) {
-	if s == "" {
-		return nil, nil
+// Pooled draws Percent of every shard, puts them in a pool with the joiners,
+// and deals the pool to the smallest shards.
+type Pooled struct {
+	Percent int // of every shard. 0: 20
+	Min     int // least units of a shard. 0: 1
+}
+
+// Name is "pooled" and the parameters.
+func (p Pooled) Name() string {
+	return name("pooled", p.Min, param{"percent", cmp.Or(p.Percent, 20)})
+}
+
+// Assign implements Policy.
+func (p Pooled) Assign(prev Assignment, units []Unit, shards int, seed shardkit.Hash) (Assignment, []Move, error) {
+	if err := positive(p.Percent, 100-p.Percent); err != nil {
+		return Assignment{}, nil, err
 	}
-	var out []param
-	for part := range strings.SplitSeq(s, ",") {
-		key, text, ok := strings.Cut(part, "=")
-		v, err := strconv.ParseUint(text, 10, 24)
-		if !ok || err != nil {
-			return nil, fmt.Errorf("parameter %q, want key=number", part)
+	return assign(p, p.Min, prev, units, shards, seed)
+}
+
+func (p Pooled) deal(d *deal) {
+	pool := d.joiners
+	for s := range d.lists {
+		n := (len(d.lists[s])*cmp.Or(p.Percent, 20) + 99) / 100
+		pool = append(pool, d.evict(s, n)...)
+	}
+	d.rng.shuffle(pool)
+	for _, i := range pool {
+		d.put(i, d.smallest())
+	}
+}
+
+// Gradual moves towards a fresh full permutation each epoch, but not further
+// than Percent of a shard's members may leave and may come in one epoch, in a
+// random order: OmniLedger's way of keeping a shard able to work while it
+// changes, with an epoch as its step.
+type Gradual struct {
+	Percent int // of a shard. 0: 33
+	Min     int // least units of a shard. 0: 1
+}
+
+// Name is "gradual" and the parameters.
+func (p Gradual) Name() string {
+	return name("gradual", p.Min, param{"percent", cmp.Or(p.Percent, 33)})
+}
+
+// Assign implements Policy.
+func (p Gradual) Assign(prev Assignment, units []Unit, shards int, seed shardkit.Hash) (Assignment, []Move, error) {
+	if err := positive(p.Percent, 100-p.Percent); err != nil {
+		return Assignment{}, nil, err
+	}
+	return assign(p, p.Min, prev, units, shards, seed)
+}
+
+func (p Gradual) deal(d *deal) {
+	n := len(d.lists)
+	type swap struct{ i, from int32 }
+	var order []swap
+	limit := make([]int, n)
+	for s, list := range d.lists {
+		limit[s] = max(len(list)*cmp.Or(p.Percent, 33)/100, 1)
+		for _, i := range list {
+			order = append(order, swap{i, int32(s)})
 		}
-		out = append(out, param{key, int(v)})
+		d.lists[s] = list[:0]
 	}
-	return out, nil
+	for i := len(order) - 1; i > 0; i-- {
+		j := d.rng.intn(i + 1)
+		order[i], order[j] = order[j], order[i]
+	}
+	// The permutation is the order itself: the n-th goes to shard n mod shards.
+	out, in := make([]int, n), make([]int, n)
+	first := d.rng.intn(n)
+	for k, x := range order {
+		from, to := int(x.from), (first+k)%n
+		if from != to && (out[from] == limit[from] || in[to] == limit[to]) {
+			to = from
+		}
+		if from != to {
+			out[from]++
+			in[to]++
+		}
+		d.put(x.i, to)
+	}
+	d.rng.shuffle(d.joiners)
+	for _, i := range d.joiners {
+		d.put(i, d.smallest())
+	}
+}
+
+// positive refuses negative parameters.
+func positive(params ...int) error {
+	if i := slices.IndexFunc(params, func(n int) bool { return n < 0 }); i >= 0 {
+		return fmt.Errorf("reshard: policy parameter %d out of range", params[i])
+	}
+	return nil
 }

@@ -29,7 +29,9 @@ func unitRange(lo, hi uint64) []reshard.Unit {
 func policies(t testing.TB) []reshard.Policy {
 	t.Helper()
 	var out []reshard.Policy
-	for _, s := range []string{"full", "full:min=3", "cuckoo", "cuckoo:k=1,shift=1,min=2", "cuckoo:k=9,shift=20"} {
+	for _, s := range []string{"full", "full:min=3", "cuckoo", "cuckoo:k=1,shift=1,min=2", "cuckoo:k=9,shift=20",
+		"bounded", "bounded:k=5,min=2", "bounded:percent=10", "commensal", "commensal:k=1", "pooled", "pooled:percent=50,min=3",
+		"gradual", "gradual:percent=10", "full+redraw=4"} {
 		p, err := reshard.ParsePolicy(s)
 		require.NoError(t, err)
 		again, err := reshard.ParsePolicy(p.Name())
@@ -127,7 +129,7 @@ func TestPoliciesKeepTheirPromises(t *testing.T) {
 
 // Everybody of one shard leaves and nobody joins: the others must fill it.
 func TestMinimumIsRestored(t *testing.T) {
-	for _, text := range []string{"full:min=4", "cuckoo:k=1,shift=1,min=4"} {
+	for _, text := range []string{"full:min=4", "cuckoo:k=1,shift=1,min=4", "bounded:min=4", "commensal:min=4", "pooled:min=4", "gradual:min=4"} {
 		p, err := reshard.ParsePolicy(text)
 		require.NoError(t, err)
 		prev, _, err := p.Assign(reshard.Assignment{}, unitRange(0, 24), 4, hash(0))
@@ -160,10 +162,13 @@ func TestRefusals(t *testing.T) {
 		_, _, err = p.Assign(double, four, 2, hash(0))
 		require.ErrorContains(t, err, "twice")
 	}
-	for _, s := range []string{"", "fool", "full:k=2", "full:", "cuckoo:k", "cuckoo:k=-1", "cuckoo:k=1,k=2", "full:min=1,"} {
-		if p, err := reshard.ParsePolicy(s); s != "full:" {
-			require.Error(t, err, "%q gave %v", s, p)
-		}
+	for _, s := range []string{"", "fool", "full:k=2", "full:", "cuckoo:k", "cuckoo:k=-1", "cuckoo:k=1,k=2", "full:min=1,", "full+redraw=0", "full+redraw="} {
+		p, err := reshard.ParsePolicy(s)
+		require.Error(t, err, "%q gave %v", s, p)
+	}
+	for _, p := range []reshard.Policy{reshard.Cuckoo{K: -1}, reshard.Bounded{Percent: 101}, reshard.Commensal{K: -2}, reshard.Pooled{Percent: 101}, reshard.Gradual{Percent: -1}, reshard.Full{Min: -1}} {
+		_, _, err := p.Assign(reshard.Assignment{}, unitRange(0, 9), 2, hash(0))
+		require.Error(t, err, "%#v", p)
 	}
 }
 

@@ -75,50 +75,116 @@ const (
 // minimum. The caller keeps the assignment it has.
 var ErrTooFew = errors.New("too few units")
 
-// A deal is one run of a policy: the units in canonical order, where each was
-// and where it goes.
+// A deal is one run of a policy, on numbers instead of units: who sits where,
+// and who waits for a place. Policies work on it through its methods only.
 type deal struct {
-	units  []Unit
-	from   []int32 // shard in the previous assignment, -1 for a joiner
-	to     []int32 // shard in the new one, -1 while not yet dealt
-	gone   []Move  // leavers
-	shards int
-	min    int
-	fresh  bool // nothing to build on: deal everything anew
-	rng    stream
+	lists   [][]int32 // the members of each shard, in an order that is a function of the seed
+	joiners []int32   // in canonical order
+	min     int
+	rng     stream
 }
 
-// newDeal checks the arguments and finds joiners and leavers by merging the
-// two sorted lists. Units of prev stay where they are until the policy, which
-// goes on from here, takes them up.
-func newDeal(prev Assignment, units []Unit, shards, minimum int, seed shardkit.Hash, name string) (*deal, error) {
-	if shards < 1 || shards > MaxShards {
-		return nil, fmt.Errorf("reshard: %d shards, want 1 to %d", shards, MaxShards)
-	}
+// dealer is the part of a policy that moves units.
+type dealer interface {
+	Name() string
+	deal(d *deal)
+}
+
+// A table knows the units behind the numbers of a deal.
+type table struct {
+	units []Unit  // in canonical order: a unit's number is its index
+	from  []int32 // shard in the previous assignment, -1 for a joiner
+	gone  []Move  // leavers
+}
+
+// assign is Policy.Assign for the policies of this package.
+func assign(p dealer, minimum int, prev Assignment, units []Unit, shards int, seed shardkit.Hash) (Assignment, []Move, error) {
 	if minimum == 0 {
 		minimum = 1
 	}
-	if minimum < 0 || minimum > MaxUnits {
-		return nil, fmt.Errorf("reshard: minimum of %d units", minimum)
+	if err := bounds(len(units), shards, minimum); err != nil {
+		return Assignment{}, nil, err
 	}
-	if len(units) > MaxUnits {
-		return nil, fmt.Errorf("reshard: %d units, at most %d", len(units), MaxUnits)
+	t, err := newTable(prev, units)
+	if err != nil {
+		return Assignment{}, nil, err
 	}
-	if len(units) < shards*minimum {
-		return nil, fmt.Errorf("reshard: %d units for %d shards of at least %d: %w", len(units), shards, minimum, ErrTooFew)
+	d := t.deal(shards)
+	d.min, d.rng = minimum, newStream(seed, p.Name())
+	if len(prev.Shards) != shards || len(d.joiners) == len(units) {
+		d.permute()
+	} else {
+		p.deal(d)
 	}
-	d := &deal{shards: shards, min: minimum, rng: newStream(seed, name)}
+	d.level()
+	a, moves := t.result(d)
+	return a, moves, nil
+}
+
+func bounds(units, shards, minimum int) error {
+	switch {
+	case shards < 1 || shards > MaxShards:
+		return fmt.Errorf("reshard: %d shards, want 1 to %d", shards, MaxShards)
+	case minimum < 0 || minimum > MaxUnits:
+		return fmt.Errorf("reshard: minimum of %d units", minimum)
+	case units > MaxUnits:
+		return fmt.Errorf("reshard: %d units, at most %d", units, MaxUnits)
+	case units < shards*minimum:
+		return fmt.Errorf("reshard: %d units for %d shards of at least %d: %w", units, shards, minimum, ErrTooFew)
+	}
+	return nil
+}
+
+// newTable finds joiners and leavers by merging the two sorted lists.
+func newTable(prev Assignment, units []Unit) (*table, error) {
+	t := &table{from: make([]int32, len(units))}
 	var err error
-	if d.units, err = sorted(units); err != nil {
+	if t.units, err = sorted(units); err != nil {
 		return nil, err
 	}
 	old, err := flatten(prev)
 	if err != nil {
 		return nil, err
 	}
-	d.merge(old)
-	d.fresh = len(prev.Shards) != shards || len(old) == len(d.gone)
-	return d, nil
+	j := 0
+	leave := func(limit func(placed) bool) {
+		for ; j < len(old) && limit(old[j]); j++ {
+			t.gone = append(t.gone, Move{old[j].unit, int(old[j].shard), -1})
+		}
+	}
+	for i, u := range t.units {
+		leave(func(p placed) bool { return p.unit.Compare(u) < 0 })
+		t.from[i] = -1
+		if j < len(old) && old[j].unit.Compare(u) == 0 {
+			t.from[i] = old[j].shard
+			j++
+		}
+	}
+	leave(func(placed) bool { return true })
+	return t, nil
+}
+
+// deal begins with everybody where they were; those whose shard is no more
+// join again.
+func (t *table) deal(shards int) *deal {
+	sizes := make([]int, shards)
+	for _, s := range t.from {
+		if s >= 0 && int(s) < shards {
+			sizes[s]++
+		}
+	}
+	d := &deal{lists: make([][]int32, shards)}
+	for s, n := range sizes {
+		d.lists[s] = make([]int32, 0, n+n/8+1)
+	}
+	for i, s := range t.from {
+		if s >= 0 && int(s) < shards {
+			d.lists[s] = append(d.lists[s], int32(i))
+		} else {
+			d.joiners = append(d.joiners, int32(i))
+		}
+	}
+	return d
 }
 
 // sorted returns the units in canonical order, refusing duplicates and units
@@ -164,73 +230,110 @@ func flatten(a Assignment) ([]placed, error) {
 	return old, nil
 }
 
-// merge fills from, to and gone.
-func (d *deal) merge(old []placed) {
-	d.from = make([]int32, len(d.units))
-	d.to = make([]int32, len(d.units))
-	j := 0
-	for i, u := range d.units {
-		for ; j < len(old) && old[j].unit.Compare(u) < 0; j++ {
-			d.gone = append(d.gone, Move{old[j].unit, int(old[j].shard), -1})
-		}
-		d.from[i], d.to[i] = -1, -1
-		if j < len(old) && old[j].unit.Compare(u) == 0 {
-			d.from[i] = old[j].shard
-			if int(old[j].shard) < d.shards {
-				d.to[i] = old[j].shard
-			}
-			j++
+// result turns a finished deal into an assignment and its moves.
+func (t *table) result(d *deal) (Assignment, []Move) {
+	to := make([]int32, len(t.units))
+	for s, list := range d.lists {
+		for _, i := range list {
+			to[i] = int32(s)
 		}
 	}
-	for ; j < len(old); j++ {
-		d.gone = append(d.gone, Move{old[j].unit, int(old[j].shard), -1})
+	a := Assignment{Shards: make([][]Unit, len(d.lists))}
+	for s := range a.Shards {
+		a.Shards[s] = make([]Unit, 0, len(d.lists[s]))
+	}
+	moves := t.gone
+	for i, u := range t.units { // in canonical order, so the shards are too
+		a.Shards[to[i]] = append(a.Shards[to[i]], u)
+		if t.from[i] != to[i] {
+			moves = append(moves, Move{u, int(t.from[i]), int(to[i])})
+		}
+	}
+	slices.SortFunc(moves, func(x, y Move) int { return x.Unit.Compare(y.Unit) })
+	return a, moves
+}
+
+// permute deals everybody by a random permutation; shard sizes differ by at
+// most one.
+func (d *deal) permute() {
+	all := d.joiners
+	for s := range d.lists {
+		all = append(all, d.lists[s]...)
+		d.lists[s] = d.lists[s][:0]
+	}
+	d.joiners = nil
+	d.rng.shuffle(all)
+	// Which shards get the odd units is drawn too, or the first shards would
+	// always be the larger ones.
+	first := d.rng.intn(len(d.lists))
+	for n, i := range all {
+		d.put(i, (first+n)%len(d.lists))
 	}
 }
 
-// joiners returns the units that have no place yet.
-func (d *deal) joiners() []int32 {
-	var out []int32
-	for i, t := range d.to {
-		if t < 0 {
-			out = append(out, int32(i))
-		}
+func (d *deal) put(i int32, shard int) { d.lists[shard] = append(d.lists[shard], i) }
+
+// evict takes up to n random members out of a shard.
+func (d *deal) evict(shard, n int) []int32 {
+	n = min(n, len(d.lists[shard]))
+	out := make([]int32, n)
+	for k := range out {
+		out[k] = d.rng.take(&d.lists[shard])
 	}
 	return out
 }
 
-// members lists the units of each shard, in canonical order.
-func (d *deal) members() [][]int32 {
-	sizes := make([]int, d.shards)
-	for _, t := range d.to {
-		if t >= 0 {
-			sizes[t]++
+// smallest returns a smallest shard, equal ones by lot.
+func (d *deal) smallest() int {
+	best, ties := 0, 1
+	for s := 1; s < len(d.lists); s++ {
+		switch {
+		case len(d.lists[s]) < len(d.lists[best]):
+			best, ties = s, 1
+		case len(d.lists[s]) == len(d.lists[best]):
+			ties++
 		}
 	}
-	lists := make([][]int32, d.shards)
-	for s := range lists {
-		lists[s] = make([]int32, 0, sizes[s]+1)
-	}
-	for i, t := range d.to {
-		if t >= 0 {
-			lists[t] = append(lists[t], int32(i))
+	// The ties-th of them is as good as any; count to a random one.
+	if n := d.rng.intn(ties); n > 0 {
+		for s := best + 1; ; s++ {
+			if len(d.lists[s]) == len(d.lists[best]) {
+				if n--; n == 0 {
+					return s
+				}
+			}
 		}
 	}
-	return lists
+	return best
 }
 
-// permute deals all units by a random permutation; shard sizes differ by at
-// most one.
-func (d *deal) permute() {
-	order := make([]int32, len(d.units))
+// halves orders the shards by size, largest first, ties by lot, and cuts the
+// list at the median: the active half, then the inactive one.
+func (d *deal) halves() (active, inactive []int32) {
+	order := make([]int32, len(d.lists))
 	for i := range order {
 		order[i] = int32(i)
 	}
 	d.rng.shuffle(order)
-	// Which shards get the odd units is drawn too, or the first shards would
-	// always be the larger ones.
-	first := d.rng.intn(d.shards)
-	for n, i := range order {
-		d.to[i] = int32((first + n) % d.shards)
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(len(d.lists[b]), len(d.lists[a])) })
+	half := (len(order) + 1) / 2
+	return order[:half], order[half:]
+}
+
+// shift moves up to n random units from each shard of the larger half to
+// random shards of the smaller half, as long as the giver is the larger one.
+func (d *deal) shift(n int) {
+	active, inactive := d.halves()
+	if len(inactive) == 0 {
+		return
+	}
+	for _, a := range active {
+		for range n {
+			b := inactive[d.rng.intn(len(inactive))]
+			if len(d.lists[a]) > len(d.lists[b]) {
+				d.put(d.rng.take(&d.lists[a]), int(b))
+			}
+		}
 	}
 }
 
@@ -238,38 +341,15 @@ func (d *deal) permute() {
 // the largest one gives it a random unit. It ends because there are at least
 // shards·min units.
 func (d *deal) level() {
-	lists := d.members()
-	for s := range lists {
-		for len(lists[s]) < d.min {
+	for s := range d.lists {
+		for len(d.lists[s]) < d.min {
 			donor := 0
-			for t := range lists {
-				if len(lists[t]) > len(lists[donor]) {
+			for t := range d.lists {
+				if len(d.lists[t]) > len(d.lists[donor]) {
 					donor = t
 				}
 			}
-			i := d.rng.take(&lists[donor])
-			lists[s] = append(lists[s], i)
-			d.to[i] = int32(s)
+			d.put(d.rng.take(&d.lists[donor]), s)
 		}
 	}
-}
-
-// result turns the finished deal into an assignment and its moves.
-func (d *deal) result() (Assignment, []Move, error) {
-	d.level()
-	a := Assignment{Shards: make([][]Unit, d.shards)}
-	for s, list := range d.members() {
-		a.Shards[s] = make([]Unit, len(list))
-		for n, i := range list {
-			a.Shards[s][n] = d.units[i]
-		}
-	}
-	moves := d.gone
-	for i, u := range d.units {
-		if d.from[i] != d.to[i] {
-			moves = append(moves, Move{u, int(d.from[i]), int(d.to[i])})
-		}
-	}
-	slices.SortFunc(moves, func(x, y Move) int { return x.Unit.Compare(y.Unit) })
-	return a, moves, nil
 }
