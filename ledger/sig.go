@@ -22,8 +22,10 @@ const (
 	maxBatch = 1024
 	// minBatch is the number below which a second goroutine does not pay.
 	minBatch = 32
-	// leafBatch is the number below which checking one by one beats halving.
-	leafBatch = 16
+	// pieceBatch is the size of the parts into which a batch with a bad
+	// signature is split. Smaller parts are no faster than single checks by
+	// enough to pay for being tried.
+	pieceBatch = 128
 )
 
 // signature is one thing to check: transaction tx is good if all of its
@@ -106,47 +108,39 @@ func verifyAll(todo []signature) []bool {
 	return good
 }
 
-// verifyChunk checks a batch at once and, if that fails, looks for the bad
-// ones by halving. The search may test as many signatures in batches as twice
-// the chunk, then the rest are checked one by one: whoever sends bad
-// signatures on purpose makes a chunk cost about twice the single checks, not
-// more.
+// verifyChunk checks a batch at once and, if that fails, searches it.
 func verifyChunk(chunk []signature, good []bool) {
-	if len(chunk) == 0 {
-		return
-	}
 	if len(chunk) > 1 && verifyTogether(chunk) {
 		fill(good)
 		return
 	}
-	budget := 2 * len(chunk)
-	bisect(chunk, good, &budget)
+	search(chunk, good)
 }
 
-// bisect finds the good ones of a batch that holds a bad one.
-func bisect(batch []signature, good []bool, budget *int) {
-	if len(batch) <= leafBatch || *budget < len(batch) {
-		for i := range batch {
-			s := &batch[i]
-			good[i] = ed25519.VerifyWithOptions(s.key, s.message, s.sig, zip215)
+// search finds the good ones of a batch that holds bad ones: it tries pieces
+// together and those that fail one by one. Once more than half of them have failed
+// it stops trying: whoever sends bad signatures on purpose makes a batch cost
+// hardly more than it and its single checks.
+func search(batch []signature, good []bool) {
+	tried, failed := 0, 0
+	for len(batch) > 0 {
+		n := min(pieceBatch, len(batch))
+		piece, ok := batch[:n], good[:n]
+		batch, good = batch[n:], good[n:]
+		last := tried == 0 && len(batch) == 0 // the piece is the batch
+		if !last && (tried < 2 || 2*failed <= tried) {
+			tried++
+			if verifyTogether(piece) {
+				fill(ok)
+				continue
+			}
+			failed++
 		}
-		return
+		for i := range piece {
+			s := &piece[i]
+			ok[i] = ed25519.VerifyWithOptions(s.key, s.message, s.sig, zip215)
+		}
 	}
-	half := len(batch) / 2
-	*budget -= half
-	if verifyTogether(batch[:half]) {
-		// The bad one is in the other half, no need to ask.
-		fill(good[:half])
-		bisect(batch[half:], good[half:], budget)
-		return
-	}
-	*budget -= len(batch) - half
-	if verifyTogether(batch[half:]) {
-		fill(good[half:])
-	} else {
-		bisect(batch[half:], good[half:], budget)
-	}
-	bisect(batch[:half], good[:half], budget)
 }
 
 func fill(b []bool) {
