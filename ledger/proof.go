@@ -30,8 +30,8 @@ func (v *View) Prove(key []byte) ([]byte, error) {
 	var siblings [treeDepthLimit]shardkit.Hash
 	at, depth := v.tree, 0
 	var p shardkit.Hash
-	for at.count > 1 && depth < treeDepthLimit {
-		l, r, err := v.state.shape.sides(at, p, depth, v.load)
+	for at.keys() > 1 && depth < treeDepthLimit {
+		l, r, err := v.state.shape.sides(&at, p, depth, v.load)
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +52,7 @@ func (v *View) Prove(key []byte) ([]byte, error) {
 
 // appendPlace appends what stands where k leads: nothing or one leaf.
 func (v *View) appendPlace(b []byte, at subtree, p shardkit.Hash, depth int, k shardkit.Hash) ([]byte, error) {
-	if at.count == 0 {
+	if at.keys() == 0 {
 		return append(b, proofEmpty), nil
 	}
 	leaf, err := v.only(at, p, depth)
@@ -67,12 +67,9 @@ func (v *View) appendPlace(b []byte, at subtree, p shardkit.Hash, depth int, k s
 
 // only returns the leaf of a subtree of one key.
 func (v *View) only(at subtree, p shardkit.Hash, depth int) (treeLeaf, error) {
-	leaves := at.leaves
-	if leaves == nil {
-		var err error
-		if leaves, err = v.load(p, depth); err != nil {
-			return treeLeaf{}, err
-		}
+	leaves, err := v.state.shape.leaves(&at, p, depth, v.load)
+	if err != nil {
+		return treeLeaf{}, err
 	}
 	if len(leaves) != 1 || leaves[0].hash != at.hash {
 		return treeLeaf{}, errStateRun

@@ -75,9 +75,9 @@ func (v *View) appendRange(b []byte, span *rangeSpan, at subtree, p shardkit.Has
 		return append(b, at.hash[:]...), nil
 	case in:
 		return b, nil
-	case at.count == 0:
+	case at.keys() == 0:
 		return append(b, rangeEmpty), nil
-	case at.count == 1:
+	case at.keys() == 1:
 		leaf, err := v.only(at, p, depth)
 		if err != nil {
 			return nil, err
@@ -87,7 +87,7 @@ func (v *View) appendRange(b []byte, span *rangeSpan, at subtree, p shardkit.Has
 		}
 		return v.appendLeaf(append(b, rangeOther), leaf)
 	}
-	l, r, err := v.state.shape.sides(at, p, depth, v.load)
+	l, r, err := v.state.shape.sides(&at, p, depth, v.load)
 	if err != nil {
 		return nil, err
 	}

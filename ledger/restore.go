@@ -192,7 +192,7 @@ func (r *Restore) Finish(extra func(yield func(k, v []byte) bool)) (*State, erro
 	case !r.complete():
 		return nil, fmt.Errorf("ledger: restore: missing from %v on", r.next())
 	}
-	tree, err := s.rebuild()
+	tree, count, err := s.rebuild()
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +201,7 @@ func (r *Restore) Finish(extra func(yield func(k, v []byte) bool)) (*State, erro
 		damage := &DamageError{"restore", fmt.Errorf("pairs have root %v, want %v", tree.hash, r.head.root)}
 		return nil, errors.Join(damage, s.apply(r.sets(nil), s.keys.everything))
 	}
-	s.start(&r.head, tree)
+	s.start(&r.head, tree, count)
 	sets := s.commitSets(s.tip.Load(), &r.head, nil, extra)
 	if err := s.apply(sets, func(yield func(lo, hi []byte) bool) {
 		yield(s.keys.key(kindRestore, nil), nil)

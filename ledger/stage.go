@@ -30,19 +30,19 @@ type Stage struct {
 	parent    atomic.Pointer[Stage] // nil once committed
 	discarded atomic.Bool
 
-	index   map[string]int32 // raw key to entry
-	entries []stageEntry
+	entries stageEntries
 	frozen  bool // has children, or is committed: never changes again
 
 	mu      sync.Mutex   // guards what follows: children ask for it from their goroutines
 	done    bool         // tree and changes are those of the entries
 	tree    subtree      // of the state with the changes made
+	count   uint64       // keys of it
 	changes []treeChange // sorted
 }
 
 // stageEntry is a key that the stage has read or changed.
 type stageEntry struct {
-	name   string // raw key
+	name   []byte // raw key
 	value  []byte // now; nil: absent
 	old    []byte // in the parent; nil: absent
 	known  bool   // old was read
@@ -59,8 +59,9 @@ func (s *Stage) Begin() *Stage {
 }
 
 func (s *Stage) child() *Stage {
-	n := min(len(s.entries), 1<<14) // a guess: about as many as the parent
-	c := &Stage{state: s.state, index: make(map[string]int32, n), entries: make([]stageEntry, 0, n)}
+	c := &Stage{state: s.state}
+	c.entries.seed = s.state.seed
+	c.entries.expect(min(len(s.entries.list), 1<<14)) // a guess: about as many as the parent
 	c.parent.Store(s)
 	return c
 }
@@ -101,9 +102,8 @@ func (s *Stage) Get(key []byte) (value []byte, ok bool, err error) {
 	if err := s.check(key); err != nil {
 		return nil, false, err
 	}
-	if i, ok := s.index[string(key)]; ok {
-		v := s.entries[i].value
-		return v, v != nil, nil
+	if e := s.entries.find(key); e != nil {
+		return e.value, e.value != nil, nil
 	}
 	v, err := s.below(key)
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *Stage) Get(key []byte) (value []byte, ok bool, err error) {
 		return nil, false, ErrStale
 	}
 	if !s.frozen {
-		e := s.entry(key)
+		e := s.entries.entry(key)
 		e.value, e.old, e.known = v, v, true
 	}
 	return v, v != nil, nil
@@ -122,24 +122,12 @@ func (s *Stage) Get(key []byte) (value []byte, ok bool, err error) {
 // below is the value of key in the stage's parent; nil: absent.
 func (s *Stage) below(key []byte) ([]byte, error) {
 	for p := s.parent.Load(); p != nil; p = p.parent.Load() {
-		if i, ok := p.index[string(key)]; ok {
-			return p.entries[i].value, nil
+		if e := p.entries.find(key); e != nil {
+			return e.value, nil
 		}
 	}
 	v, _, err := s.state.read(sha256.Sum256(key), nil)
 	return v, err
-}
-
-// entry returns the entry of key, made if there is none.
-func (s *Stage) entry(key []byte) *stageEntry {
-	i, ok := s.index[string(key)]
-	if !ok {
-		i = int32(len(s.entries))
-		name := string(key)
-		s.index[name] = i
-		s.entries = append(s.entries, stageEntry{name: name})
-	}
-	return &s.entries[i]
 }
 
 // Set gives key the value, a copy of which is kept. A value of no bytes is a
@@ -148,7 +136,7 @@ func (s *Stage) Set(key, value []byte) error {
 	if len(value) > MaxValue {
 		return fmt.Errorf("ledger: state: %w: value of %d bytes, at most %d", ErrSize, len(value), MaxValue)
 	}
-	return s.put(key, append(make([]byte, 0, len(value)), value...))
+	return s.put(key, s.entries.keep(value))
 }
 
 // Delete makes key absent.
@@ -161,7 +149,7 @@ func (s *Stage) put(key, value []byte) error {
 	if s.frozen {
 		return ErrFrozen
 	}
-	e := s.entry(key)
+	e := s.entries.entry(key)
 	e.value, e.change = value, true
 	s.done = false
 	return nil
@@ -198,25 +186,24 @@ func (s *Stage) compute() (subtree, error) {
 	}
 	ch := s.collect()
 	s.state.shape.each(len(ch), func(i int) {
-		e := &s.entries[ch[i].entry]
-		ch[i].key = sha256.Sum256([]byte(e.name))
+		e := &s.entries.list[ch[i].entry]
+		ch[i].key = sha256.Sum256(e.name)
 		if e.value != nil {
 			ch[i].leaf = leafHash(ch[i].key, sha256.Sum256(e.value))
 		}
 	})
-	tree, err := s.state.shape.update(base, shardkit.Hash{}, 0, ch, parent.load)
-	if err != nil {
+	if err := s.state.shape.updateSide(&s.tree, &base, 0, ch, parent.load); err != nil {
 		return subtree{}, err
 	}
-	s.tree, s.changes, s.done = tree, ch, true
-	return tree, nil
+	s.changes, s.count, s.done = ch, treeCount(parent.count, ch), true
+	return s.tree, nil
 }
 
 // collect lists the entries that change something, as far as is known.
 func (s *Stage) collect() []treeChange {
-	ch := make([]treeChange, 0, len(s.entries))
-	for i := range s.entries {
-		e := &s.entries[i]
+	ch := make([]treeChange, 0, len(s.entries.list))
+	for i := range s.entries.list {
+		e := &s.entries.list[i]
 		same := e.known && (e.old == nil) == (e.value == nil) && bytes.Equal(e.old, e.value)
 		if e.change && !same {
 			ch = append(ch, treeChange{entry: int32(i)})
@@ -241,7 +228,7 @@ func (s *Stage) load(p shardkit.Hash, depth int) ([]treeLeaf, error) {
 	last := treeLast(p, depth)
 	for _, q := range slices.Backward(chain) {
 		if ch := changesWithin(q.changes, p, last); len(ch) > 0 {
-			leaves = treeMerge(leaves, slices.Clone(ch)) // a merge notes in its changes what it met
+			leaves = treeMerge(nil, leaves, slices.Clone(ch)) // a merge notes in its changes what it met
 		}
 	}
 	return leaves, nil

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"slices"
 	"sync"
@@ -76,6 +77,7 @@ type State struct {
 	store Store
 	undo  int
 	keys  stateKeys
+	seed  maphash.Seed // of the tables of the stages
 	shape *treeShape
 
 	tip atomic.Pointer[Stage] // the committed stage, from the moment its commit begins
@@ -94,9 +96,10 @@ type stateVersion struct {
 	root   shardkit.Hash
 	log    *undoLog // position: what comes after it happened after the version
 
-	mu   sync.Mutex
-	tree *subtree      // nil: to be made from that of next
-	next *stateVersion // set as long as tree is nil
+	mu    sync.Mutex
+	tree  *subtree      // nil: to be made from that of next
+	count uint64        // keys of tree
+	next  *stateVersion // set as long as tree is nil
 }
 
 // stateKeys builds the keys of the records in the store.
@@ -142,7 +145,7 @@ func (s *State) Root() shardkit.Hash { return s.head().root }
 func (s *State) Version() uint64 { return s.head().number }
 
 // Len returns the number of keys of the committed version.
-func (s *State) Len() uint64 { return s.head().tree.count }
+func (s *State) Len() uint64 { return s.head().count }
 
 func (s *State) head() *stateVersion {
 	s.mu.RLock()
@@ -202,7 +205,7 @@ func (s *State) Commit(st *Stage, version uint64, extra func(yield func(k, v []b
 		return err
 	}
 	log := newUndoLog(version, record)
-	next := &stateVersion{number: version, any: true, root: tree.hash, log: log, tree: &tree}
+	next := &stateVersion{number: version, any: true, root: tree.hash, log: log, tree: &tree, count: st.count}
 	// From here on stages and views know what the store is about to do.
 	head.log.next.Store(log)
 	s.tip.Store(st)
@@ -260,7 +263,7 @@ func (s *State) commitSets(st *Stage, v *stateVersion, undo []byte, extra func(y
 		for i := range st.changes {
 			if c := &st.changes[i]; c.leaf != (shardkit.Hash{}) {
 				copy(k[at:], c.key[:])
-				if !yield(k, st.entries[c.entry].value) {
+				if !yield(k, st.entries.list[c.entry].value) {
 					return
 				}
 			}
@@ -272,7 +275,7 @@ func (s *State) commitSets(st *Stage, v *stateVersion, undo []byte, extra func(y
 		for i := range st.changes {
 			if c := &st.changes[i]; c.leaf != (shardkit.Hash{}) && !c.existed {
 				copy(k[at:], c.key[:])
-				if !yield(k, []byte(st.entries[c.entry].name)) {
+				if !yield(k, st.entries.list[c.entry].name) {
 					return
 				}
 			}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/internal/wire"
@@ -32,14 +33,14 @@ func OpenState(store Store, cfg StateConfig) (*State, error) {
 			return nil, &DamageError{"head", err}
 		}
 	}
-	tree, err := s.rebuild()
+	tree, count, err := s.rebuild()
 	if err != nil {
 		return nil, err
 	}
 	if tree.hash != head.root {
 		return nil, &DamageError{"state", fmt.Errorf("pairs have root %v, head says %v", tree.hash, head.root)}
 	}
-	s.start(head, tree)
+	s.start(head, tree, count)
 	return s, s.loadUndo()
 }
 
@@ -52,29 +53,31 @@ func newState(store Store, cfg StateConfig) (*State, error) {
 	if prefix == nil {
 		prefix = []byte("s/")
 	}
-	s := &State{store: store, undo: cfg.Undo, shape: newTreeShape(cfg.Buckets, cfg.Workers)}
+	s := &State{store: store, undo: cfg.Undo, seed: maphash.MakeSeed(), shape: newTreeShape(cfg.Buckets, cfg.Workers)}
 	s.keys.prefix = append([]byte{}, prefix...)
 	return s, nil
 }
 
 // start makes head the one version that s has.
-func (s *State) start(head *stateVersion, tree subtree) {
-	head.tree, head.log = &tree, &undoLog{number: head.number}
+func (s *State) start(head *stateVersion, tree subtree, count uint64) {
+	head.tree, head.count, head.log = &tree, count, &undoLog{number: head.number}
 	s.window = []*stateVersion{head}
-	s.tip.Store(&Stage{state: s, frozen: true, done: true, tree: tree})
+	s.tip.Store(&Stage{state: s, frozen: true, done: true, tree: tree, count: count})
 }
 
 // rebuild makes the tree of the pairs in the store, many parts at a time.
-func (s *State) rebuild() (subtree, error) {
+func (s *State) rebuild() (tree subtree, count uint64, err error) {
 	const depth = 8
 	var parts [1 << depth]subtree
+	var counts [1 << depth]uint64
 	var errs [1 << depth]error
 	var wait []func()
 	for i := range parts {
-		wait = append(wait, s.shape.fork(true, func() {
+		wait = append(wait, s.shape.fork(func() {
 			var leaves []treeLeaf
 			if leaves, errs[i] = s.leaves(shardkit.Hash{byte(i)}, depth); errs[i] == nil {
-				parts[i] = s.shape.build(leaves, depth)
+				s.shape.build(&parts[i], leaves, depth)
+				counts[i] = uint64(len(leaves))
 			}
 		}))
 	}
@@ -82,16 +85,19 @@ func (s *State) rebuild() (subtree, error) {
 		w()
 	}
 	if err := errors.Join(errs[:]...); err != nil {
-		return subtree{}, err
+		return subtree{}, 0, err
+	}
+	for _, n := range counts {
+		count += n
 	}
 	row := parts[:]
 	for len(row) > 1 {
 		for i := range len(row) / 2 {
-			row[i] = s.shape.join(row[2*i], row[2*i+1])
+			s.shape.join(&row[i], &treeInner{row[2*i], row[2*i+1]})
 		}
 		row = row[:len(row)/2]
 	}
-	return row[0], nil
+	return row[0], count, nil
 }
 
 // loadUndo reads the undo records of the window and hangs their versions

@@ -19,16 +19,15 @@ import (
 //
 // so the root depends on the pairs alone, never on the order of changes.
 //
-// In memory, a subtree of at most treeBucket keys is kept as one sorted run of
-// leaves, or, in bucket mode, as its hash and count only; hashes below it are
-// computed when needed. Nothing is changed in place: an update copies the
-// paths it touches, so that a root once taken can be read for ever without a
-// lock.
+// In memory, a subtree of few keys is one sorted run of leaves, or, in bucket
+// mode, only their number; the hashes below it are computed when needed.
+// Nothing is changed in place: an update copies the paths it touches, so that
+// a root once taken can be read for ever without a lock.
 
 const (
-	treeBucket     = 8  // keys of a run in memory mode: more memory above, more hashing below
-	treeBucketFar  = 32 // in bucket mode, where a run costs a scan of the store
-	treeForkLeast  = 64 // changes that are worth a goroutine
+	treeRunKeys    = 4  // most keys of a run: more of them, less memory and more hashing
+	treeFarKeys    = 32 // the same in bucket mode, where a run costs a scan of the store
+	treeForkLeast  = 64 // changes on each side that are worth a goroutine
 	treeDepthLimit = 256
 )
 
@@ -39,17 +38,56 @@ type treeLeaf struct {
 }
 
 // subtree is a part of the tree: the keys that share their first bits. The
-// zero subtree is empty. Exactly one of inner and leaves is set if count is
-// above zero, and neither in a run of bucket mode.
+// zero subtree is empty; else node is a *treeRun, a treeFar or, if the keys are
+// more than a run holds, a *treeInner.
 type subtree struct {
-	hash   shardkit.Hash
-	count  uint64
-	inner  *treeInner
-	leaves []treeLeaf
+	hash shardkit.Hash
+	node any
 }
 
-// treeInner is a subtree of more keys than a run holds.
+// treeInner is a node with its two sides.
 type treeInner struct{ left, right subtree }
+
+// treeRun is the first n leaves, sorted.
+type treeRun struct {
+	leaves [treeRunKeys]treeLeaf
+	n      int
+}
+
+// treeFar is a run whose leaves are made from the store: their number.
+type treeFar uint8
+
+// treeLoaded is a part of a run that somebody reads. It is never in a tree.
+type treeLoaded []treeLeaf
+
+// treeMany is what keys says of a subtree that is not a run.
+const treeMany = 1 << 16
+
+// keys is the number of keys of a run, treeMany for more.
+func (s *subtree) keys() int {
+	switch n := s.node.(type) {
+	case nil:
+		return 0
+	case *treeRun:
+		return n.n
+	case treeFar:
+		return int(n)
+	case treeLoaded:
+		return len(n)
+	}
+	return treeMany
+}
+
+// near is the leaves of a run in memory; the caller does not change them.
+func (s *subtree) near() []treeLeaf {
+	switch n := s.node.(type) {
+	case *treeRun:
+		return n.leaves[:n.n]
+	case treeLoaded:
+		return n
+	}
+	return nil
+}
 
 // treeChange is what happens to one key. After the update that it was part
 // of, existed says whether the key was there before.
@@ -81,6 +119,16 @@ func treeBit(k *shardkit.Hash, depth int) bool { return k[depth>>3]&(0x80>>(dept
 // treeSide is the prefix p, of depth bits, followed by a one.
 func treeSide(p shardkit.Hash, depth int) shardkit.Hash {
 	p[depth>>3] |= 0x80 >> (depth & 7)
+	return p
+}
+
+// treeFirst is the first key that shares the first depth bits with k.
+func treeFirst(k shardkit.Hash, depth int) shardkit.Hash {
+	var p shardkit.Hash
+	copy(p[:], k[:depth>>3])
+	if depth&7 != 0 {
+		p[depth>>3] = k[depth>>3] &^ (0xff >> (depth & 7))
+	}
 	return p
 }
 
@@ -134,9 +182,9 @@ type treeLoad func(p shardkit.Hash, depth int) ([]treeLeaf, error)
 
 // treeShape is what all subtrees of a State have in common.
 type treeShape struct {
-	far    bool // bucket mode: runs are not kept in memory
-	bucket uint64
-	slots  chan struct{} // one token for each goroutine beside the caller's
+	far   bool          // bucket mode
+	most  int           // keys of a run
+	slots chan struct{} // one token for each goroutine beside the caller's
 }
 
 // newTreeShape makes a shape; workers 0 means one for each processor.
@@ -144,94 +192,124 @@ func newTreeShape(far bool, workers int) *treeShape {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	t := &treeShape{far: far, bucket: treeBucket, slots: make(chan struct{}, workers-1)}
+	t := &treeShape{far: far, most: treeRunKeys, slots: make(chan struct{}, workers-1)}
 	if far {
-		t.bucket = treeBucketFar
+		t.most = treeFarKeys
 	}
 	return t
 }
 
-// build makes the subtree of sorted leaves that share depth bits. It keeps no
-// reference to them.
-func (t *treeShape) build(leaves []treeLeaf, depth int) subtree {
-	n := uint64(len(leaves))
-	if n == 0 {
-		return subtree{}
-	}
-	if n > t.bucket {
+// build makes dst the subtree of sorted leaves that share depth bits. It keeps
+// no reference to them.
+func (t *treeShape) build(dst *subtree, leaves []treeLeaf, depth int) {
+	if len(leaves) > t.most {
 		i := treeCut(leaves, depth)
-		return t.join(t.build(leaves[:i], depth+1), t.build(leaves[i:], depth+1))
+		in := &treeInner{}
+		t.build(&in.left, leaves[:i], depth+1)
+		t.build(&in.right, leaves[i:], depth+1)
+		t.join(dst, in)
+		return
 	}
-	s := subtree{hash: treeFold(leaves, depth), count: n}
-	if !t.far {
-		s.leaves = append(make([]treeLeaf, 0, n), leaves...)
-	}
-	return s
+	dst.hash = treeFold(leaves, depth)
+	t.setRun(dst, leaves, nil)
 }
 
-// join makes the subtree of two sides.
-func (t *treeShape) join(l, r subtree) subtree {
-	s := subtree{count: l.count + r.count}
+// setRun makes the node of dst the run of two parts of leaves.
+func (t *treeShape) setRun(dst *subtree, a, b []treeLeaf) {
+	n := len(a) + len(b)
 	switch {
-	case s.count > 1:
-		s.hash = innerHash(&l.hash, &r.hash)
-	case l.count > 0:
-		s.hash = l.hash
+	case n == 0:
+		dst.node = nil
+	case t.far:
+		dst.node = treeFar(n)
 	default:
-		s.hash = r.hash
+		run := &treeRun{n: n}
+		copy(run.leaves[copy(run.leaves[:], a):], b)
+		dst.node = run
 	}
-	if s.count > t.bucket {
-		s.inner = &treeInner{l, r}
-	} else if !t.far && s.count > 0 {
-		// Both sides are runs: neither has more keys than the whole.
-		s.leaves = append(append(make([]treeLeaf, 0, s.count), l.leaves...), r.leaves...)
-	}
-	return s
 }
 
-// update returns s with the changes made and sorts them on the way. Subtrees
-// that no change touches are shared with s. Keys under s begin with the depth
-// bits of p, and so do the changes, which name each key once.
-func (t *treeShape) update(s subtree, p shardkit.Hash, depth int, ch []treeChange, load treeLoad) (subtree, error) {
-	if len(ch) == 0 {
-		return s, nil
+// join makes dst the subtree of two sides.
+func (t *treeShape) join(dst *subtree, in *treeInner) {
+	l, r := in.left.keys(), in.right.keys()
+	switch {
+	case l+r > 1:
+		dst.hash = innerHash(&in.left.hash, &in.right.hash)
+	case l > 0:
+		dst.hash = in.left.hash
+	default:
+		dst.hash = in.right.hash
 	}
-	if s.inner == nil {
-		return t.updateRun(s, p, depth, ch, load)
+	switch {
+	case l+r > t.most:
+		dst.node = in
+	case t.far && l+r > 0:
+		dst.node = treeFar(l + r)
+	default: // both sides are runs
+		t.setRun(dst, in.left.near(), in.right.near())
+	}
+}
+
+// update makes dst what src is with the changes made, and sorts them on the
+// way. Subtrees that no change touches are shared with src. The changes are at
+// least one, name each key once, and share the first depth bits with the keys
+// of src.
+func (t *treeShape) update(dst, src *subtree, depth int, ch []treeChange, load treeLoad) error {
+	old, ok := src.node.(*treeInner)
+	if !ok {
+		return t.updateRun(dst, src, depth, ch, load)
 	}
 	n := treePart(ch, depth)
-	var l, r subtree
-	var errL, errR error
-	left := func() { l, errL = t.update(s.inner.left, p, depth+1, ch[:n], load) }
-	wait := t.fork(min(n, len(ch)-n) >= treeForkLeast, left)
-	r, errR = t.update(s.inner.right, treeSide(p, depth), depth+1, ch[n:], load)
-	wait()
-	if errL != nil {
-		return subtree{}, errL
+	in := &treeInner{}
+	if min(n, len(ch)-n) >= treeForkLeast {
+		if err := t.updateBoth(in, old, depth, ch[:n], ch[n:], load); err != nil {
+			return err
+		}
+	} else if err := t.updateSide(&in.left, &old.left, depth+1, ch[:n], load); err != nil {
+		return err
+	} else if err := t.updateSide(&in.right, &old.right, depth+1, ch[n:], load); err != nil {
+		return err
 	}
-	if errR != nil {
-		return subtree{}, errR
-	}
-	return t.join(l, r), nil
+	t.join(dst, in)
+	return nil
 }
 
-// fork runs f, in a goroutine of its own if it is worth one and one is free.
-// The function it returns waits for f.
-func (t *treeShape) fork(worth bool, f func()) (wait func()) {
-	if worth {
-		select {
-		case t.slots <- struct{}{}:
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				f()
-				<-t.slots
-			})
-			return wg.Wait
-		default:
-		}
+// updateSide is update, or a copy if there are no changes.
+func (t *treeShape) updateSide(dst, src *subtree, depth int, ch []treeChange, load treeLoad) error {
+	if len(ch) == 0 {
+		*dst = *src
+		return nil
 	}
-	f()
-	return func() {}
+	return t.update(dst, src, depth, ch, load)
+}
+
+// updateBoth updates the two sides of a node at the same time.
+func (t *treeShape) updateBoth(dst, src *treeInner, depth int, l, r []treeChange, load treeLoad) error {
+	var errL error
+	wait := t.fork(func() { errL = t.update(&dst.left, &src.left, depth+1, l, load) })
+	errR := t.update(&dst.right, &src.right, depth+1, r, load)
+	wait()
+	if errL != nil {
+		return errL
+	}
+	return errR
+}
+
+// fork runs f, in a goroutine of its own if there is one to spare. The
+// function it returns waits for f.
+func (t *treeShape) fork(f func()) (wait func()) {
+	select {
+	case t.slots <- struct{}{}:
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			f()
+			<-t.slots
+		})
+		return wg.Wait
+	default:
+		f()
+		return func() {}
+	}
 }
 
 // treePart moves the changes that go left at depth to the front and returns
@@ -250,35 +328,41 @@ func treePart(ch []treeChange, depth int) int {
 }
 
 // updateRun merges changes into a run or an empty subtree.
-func (t *treeShape) updateRun(s subtree, p shardkit.Hash, depth int, ch []treeChange, load treeLoad) (subtree, error) {
-	slices.SortFunc(ch, func(a, b treeChange) int { return bytes.Compare(a.key[:], b.key[:]) })
-	old, err := t.run(s, p, depth, load)
-	if err != nil {
-		return subtree{}, err
+func (t *treeShape) updateRun(dst, src *subtree, depth int, ch []treeChange, load treeLoad) error {
+	if len(ch) > 1 {
+		slices.SortFunc(ch, func(a, b treeChange) int { return bytes.Compare(a.key[:], b.key[:]) })
 	}
-	return t.build(treeMerge(old, ch), depth), nil
+	old, err := t.leaves(src, treeFirst(ch[0].key, depth), depth, load)
+	if err != nil {
+		return err
+	}
+	var room [treeRunKeys + 2]treeLeaf
+	t.build(dst, treeMerge(room[:0], old, ch), depth)
+	return nil
 }
 
-// run returns the leaves of a subtree that is a run.
-func (t *treeShape) run(s subtree, p shardkit.Hash, depth int, load treeLoad) ([]treeLeaf, error) {
-	if !t.far || s.count == 0 {
-		return s.leaves, nil
+// leaves returns the leaves of a run.
+func (t *treeShape) leaves(s *subtree, p shardkit.Hash, depth int, load treeLoad) ([]treeLeaf, error) {
+	n, far := s.node.(treeFar)
+	if !far {
+		return s.near(), nil
 	}
 	leaves, err := load(p, depth)
-	if err == nil && uint64(len(leaves)) != s.count {
+	if err == nil && len(leaves) != int(n) {
 		err = errStateRun
 	}
 	return leaves, err
 }
 
-// treeMerge returns the old leaves with the changes made, both sorted.
-func treeMerge(old []treeLeaf, ch []treeChange) []treeLeaf {
-	out := make([]treeLeaf, 0, len(old)+len(ch))
+// treeMerge appends to out the old leaves with the changes made, both sorted.
+func treeMerge(out, old []treeLeaf, ch []treeChange) []treeLeaf {
 	for i := range ch {
 		c := &ch[i]
-		for len(old) > 0 && bytes.Compare(old[0].key[:], c.key[:]) < 0 {
-			out, old = append(out, old[0]), old[1:]
+		n := 0
+		for n < len(old) && bytes.Compare(old[n].key[:], c.key[:]) < 0 {
+			n++
 		}
+		out, old = append(out, old[:n]...), old[n:]
 		if c.existed = len(old) > 0 && old[0].key == c.key; c.existed {
 			old = old[1:]
 		}
@@ -289,27 +373,28 @@ func treeMerge(old []treeLeaf, ch []treeChange) []treeLeaf {
 	return append(out, old...)
 }
 
-// sides returns the two halves of a subtree of more than one key.
-func (t *treeShape) sides(s subtree, p shardkit.Hash, depth int, load treeLoad) (l, r subtree, err error) {
-	if s.inner != nil {
-		return s.inner.left, s.inner.right, nil
+// sides returns the two halves of a subtree of more than one key, for reading.
+func (t *treeShape) sides(s *subtree, p shardkit.Hash, depth int, load treeLoad) (l, r subtree, err error) {
+	if in, ok := s.node.(*treeInner); ok {
+		return in.left, in.right, nil
 	}
-	leaves := s.leaves // set in memory mode, and once loaded
-	if leaves == nil {
-		if leaves, err = load(p, depth); err != nil {
-			return subtree{}, subtree{}, err
-		}
-		if uint64(len(leaves)) != s.count || treeFold(leaves, depth) != s.hash {
-			return subtree{}, subtree{}, errStateRun
-		}
+	leaves, err := t.leaves(s, p, depth, load)
+	if err != nil {
+		return l, r, err
+	}
+	if treeFold(leaves, depth) != s.hash {
+		return l, r, errStateRun
 	}
 	n := treeCut(leaves, depth)
-	return treeView(leaves[:n], depth+1), treeView(leaves[n:], depth+1), nil
+	return treePiece(leaves[:n], depth+1), treePiece(leaves[n:], depth+1), nil
 }
 
-// treeView is a run over leaves, for reading only: they stay the owner's.
-func treeView(leaves []treeLeaf, depth int) subtree {
-	return subtree{hash: treeFold(leaves, depth), count: uint64(len(leaves)), leaves: leaves}
+// treePiece is a part of a run that is in memory.
+func treePiece(leaves []treeLeaf, depth int) subtree {
+	if len(leaves) == 0 {
+		return subtree{}
+	}
+	return subtree{treeFold(leaves, depth), treeLoaded(leaves)}
 }
 
 // each runs f for 0 to n-1, many at a time if that is worth it.
@@ -318,13 +403,31 @@ func (t *treeShape) each(n int, f func(i int)) {
 	var wait []func()
 	for lo := 0; lo < n; lo += chunk {
 		hi := min(lo+chunk, n)
-		wait = append(wait, t.fork(hi < n, func() {
+		part := func() {
 			for i := lo; i < hi; i++ {
 				f(i)
 			}
-		}))
+		}
+		if hi == n { // the last part is for the caller, and so is the only one
+			part()
+			break
+		}
+		wait = append(wait, t.fork(part))
 	}
 	for _, w := range wait {
 		w()
 	}
+}
+
+// treeCount is the number of keys after an update, given that before it.
+func treeCount(before uint64, ch []treeChange) uint64 {
+	for i := range ch {
+		switch there := ch[i].leaf != (shardkit.Hash{}); {
+		case there && !ch[i].existed:
+			before++
+		case !there && ch[i].existed:
+			before--
+		}
+	}
+	return before
 }

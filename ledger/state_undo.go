@@ -68,7 +68,7 @@ func (s *State) undoRecord(st *Stage, head *stateVersion) ([]byte, error) {
 	}
 	size := undoHeader
 	for i := range st.changes {
-		e := &st.entries[st.changes[i].entry]
+		e := &st.entries.list[st.changes[i].entry]
 		size += 32 + 1 + 4 + len(e.old) + 1
 		if e.value == nil {
 			size += len(e.name)
@@ -81,7 +81,7 @@ func (s *State) undoRecord(st *Stage, head *stateVersion) ([]byte, error) {
 	b = wire.AppendU32(b, uint32(len(st.changes)))
 	for i := range st.changes {
 		c := &st.changes[i]
-		e := &st.entries[c.entry]
+		e := &st.entries.list[c.entry]
 		b = append(b, c.key[:]...)
 		switch {
 		case e.old == nil:
@@ -101,12 +101,12 @@ func (s *State) readOld(st *Stage) error {
 	var failed atomic.Pointer[error]
 	s.shape.each(len(st.changes), func(i int) {
 		c := &st.changes[i]
-		e := &st.entries[c.entry]
+		e := &st.entries.list[c.entry]
 		if e.known {
 			return
 		}
 		if c.existed {
-			old, err := st.below([]byte(e.name))
+			old, err := st.below(e.name)
 			if err == nil && old == nil {
 				err = errStateRun
 			}
@@ -227,13 +227,13 @@ func (s *State) prepare(v *stateVersion) error {
 		}
 	}
 	load := func(p shardkit.Hash, depth int) ([]treeLeaf, error) { return s.leavesAt(log, p, depth) }
-	tree, err := s.shape.update(*v.next.tree, shardkit.Hash{}, 0, ch, load)
-	if err != nil {
+	var tree subtree
+	if err := s.shape.updateSide(&tree, v.next.tree, 0, ch, load); err != nil {
 		return err
 	}
 	if tree.hash != v.root {
 		return &DamageError{fmt.Sprintf("undo record of version %d", log.number), errors.New("root differs")}
 	}
-	v.tree, v.next = &tree, nil
+	v.tree, v.count, v.next = &tree, treeCount(v.next.count, ch), nil
 	return nil
 }

@@ -16,6 +16,7 @@ type View struct {
 	state  *State
 	number uint64
 	tree   subtree
+	count  uint64
 	log    *undoLog
 }
 
@@ -27,7 +28,7 @@ func (s *State) View(version uint64) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &View{s, version, *v.tree, v.log}, nil
+	return &View{s, version, *v.tree, v.count, v.log}, nil
 }
 
 // Root returns the root of the version.
@@ -37,7 +38,7 @@ func (v *View) Root() shardkit.Hash { return v.tree.hash }
 func (v *View) Version() uint64 { return v.number }
 
 // Len returns the number of keys.
-func (v *View) Len() uint64 { return v.tree.count }
+func (v *View) Len() uint64 { return v.count }
 
 // Close lets go of the memory that the view holds. The view must not be used
 // after it.
@@ -94,7 +95,7 @@ func (s *State) leavesAt(at *undoLog, p shardkit.Hash, depth int) ([]treeLeaf, e
 			ch = append(ch, c)
 		}
 		if len(ch) > 0 {
-			leaves = treeMerge(leaves, ch)
+			leaves = treeMerge(nil, leaves, ch)
 		}
 	}
 	return leaves, nil
@@ -240,6 +241,6 @@ func (v *View) Scan(fn func(key, value []byte) error) error {
 // 0; otherwise a commit ends it with ErrPruned.
 func (s *State) Scan(fn func(key, value []byte) error) error {
 	head := s.head()
-	v := &View{s, head.number, *head.tree, head.log}
+	v := &View{s, head.number, *head.tree, head.count, head.log}
 	return v.Scan(fn)
 }
