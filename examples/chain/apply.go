@@ -1,0 +1,592 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/estake"
+	"github.com/shardkit/shardkit/fbft"
+	"github.com/shardkit/shardkit/ledger"
+	"github.com/shardkit/shardkit/reshard"
+	"github.com/shardkit/shardkit/vdf/drg"
+	"github.com/shardkit/shardkit/xshard"
+)
+
+// outcome is what a block does to its shard: the stage that holds the new
+// state, and everything the core wants to know of it without reading the
+// state itself.
+type outcome struct {
+	stage  *ledger.Stage
+	root   shardkit.Hash
+	inbox  shardkit.Hash
+	outbox shardkit.Hash
+
+	meta      meta
+	committee *fbft.Committee // of the next block
+	next      []byte          // if the block begins an epoch: the committee that it names, encoded
+	sets      *Committees     // the committees that this block made known, if any
+	links     []linkState     // by source, where each stands; the own entry is unused
+	packets   []packet        // by destination, for the relay; the own entry is unused
+	draw      draw            // beacon
+	round     *drg.Round      // beacon: the drawing under way, if it wants inputs or a delay
+	election  *EpochReport    // beacon: the election this block held, if any
+
+	included  []shardkit.Hash // ids of the transactions
+	delivered []shardkit.Hash // ids of the transfers credited from other shards
+	accounts  []touched       // accounts it may have changed, as they are after it
+}
+
+type touched struct {
+	addr    ledger.Address
+	account ledger.Account
+}
+
+// EpochReport says what an epoch's election decided.
+type EpochReport struct {
+	Epoch      shardkit.Epoch
+	Randomness shardkit.Hash
+	VotePrice  uint64
+	Shares     []uint64 // per shard
+	Moved      int      // units that changed shard, joined or left
+	Elected    int
+}
+
+// execution is a block under way.
+type execution struct {
+	*rules
+	ctx   ledger.Context
+	stage *ledger.Stage
+	out   *outcome
+	box   *xshard.Outbox
+	sent  []uint64
+	in    *xshard.Inbox
+	seen  map[ledger.Address]bool
+
+	parent   shardkit.Hash
+	previous shardkit.Hash // first block of the epoch before, if this block begins one
+	began    bool          // this block begins an epoch
+	before   meta
+}
+
+// begin starts a block on a stage, which it owns from then on.
+func (r *rules) begin(stage *ledger.Stage, ctx ledger.Context, parentHash shardkit.Hash) (*execution, error) {
+	x := &execution{rules: r, ctx: ctx, stage: stage, parent: parentHash, out: new(outcome), seen: map[ledger.Address]bool{}}
+	var m meta
+	if err := load(x.stage, keyMeta, &m); err != nil {
+		return nil, x.discard(err)
+	}
+	x.before, x.began = m, m.Ends
+	x.out.meta, x.previous = m.advance(ctx.Height, parentHash)
+	if ctx.Time <= m.Time {
+		return nil, x.discard(invalid("time %d is not after the parent's", ctx.Time))
+	}
+	x.out.meta.Time = ctx.Time
+	x.ctx.Epoch = x.out.meta.Epoch
+	var err error
+	if x.sent, err = loadOutbox(x.stage, r.genesis.Params.Shards); err != nil {
+		return nil, x.discard(err)
+	}
+	if x.in, err = loadInbox(x.stage); err != nil {
+		return nil, x.discard(err)
+	}
+	x.box = xshard.NewOutbox(r.shard, r.genesis.Params.Shards, func(d shardkit.ShardID) uint64 { return x.sent[d] })
+	return x, nil
+}
+
+func (x *execution) discard(err error) error {
+	x.stage.Discard()
+	return err
+}
+
+// hop returns the header fields that the first block of an epoch carries.
+func (x *execution) hop() (*ledger.Hop, error) {
+	if !x.began {
+		return nil, nil
+	}
+	sets, err := loadSets(x.stage, x.out.meta.Epoch+1, x.genesis.Params.Shards)
+	if err != nil {
+		return nil, err
+	}
+	if sets == nil {
+		return nil, fmt.Errorf("chain: committees of epoch %d are missing", x.out.meta.Epoch+1)
+	}
+	c, err := x.rules.committee(sets.Shards[x.shard])
+	if err != nil {
+		return nil, err
+	}
+	if x.out.next, err = c.AppendBinary(nil); err != nil {
+		return nil, err
+	}
+	h := &ledger.Hop{Previous: x.previous, NextCommittee: c.Hash(), Beacon: x.before.Beacon}
+	if x.shard == 0 {
+		h.Beacon = sets.Hash()
+	}
+	return h, nil
+}
+
+// items applies a body's items.
+func (x *execution) items(it *items) error {
+	var start *ledger.Header
+	for i := range it.Links {
+		l, err := x.link(x.stage, x.in, &it.Links[i])
+		if err != nil {
+			return err
+		}
+		for _, rc := range l.receipts {
+			x.touch(ledger.Address(rc.To))
+			if rc.Kind == ledger.ReceiptTransfer {
+				x.out.delivered = append(x.out.delivered, rc.ID)
+			}
+		}
+		if l.hop != nil && l.source == 0 {
+			start = l.hop
+		}
+		if x.shard == 0 {
+			if err := x.crossLink(l); err != nil {
+				return err
+			}
+		}
+	}
+	if err := x.epochStart(start, it.Epoch); err != nil {
+		return err
+	}
+	if x.shard != 0 {
+		if it.Signed != nil || it.Set != nil || it.Output != nil {
+			return invalid("beacon items in shard %d", x.shard)
+		}
+		return nil
+	}
+	return x.beacon(it)
+}
+
+// epochStart ends the shard's epoch when the beacon's next one has begun.
+func (x *execution) epochStart(start *ledger.Header, item *epochItem) error {
+	if start == nil {
+		if item != nil {
+			return invalid("committees without an epoch start")
+		}
+		return nil
+	}
+	if item == nil || x.shard == 0 {
+		return invalid("epoch start without its committees")
+	}
+	if start.Epoch != x.out.meta.Epoch+1 {
+		return invalid("epoch %d starts in epoch %d", start.Epoch, x.out.meta.Epoch)
+	}
+	sets := new(Committees)
+	if err := sets.UnmarshalBinary(item.Sets); err != nil {
+		return invalid("%v", err)
+	}
+	if sets.Hash() != start.Hop.Beacon || sets.Epoch != start.Epoch+1 || len(sets.Shards) != int(x.genesis.Params.Shards) {
+		return invalid("committees are not the ones the beacon names")
+	}
+	x.out.sets = sets
+	x.out.meta.Ends, x.out.meta.Beacon = true, start.Hash()
+	return saveSets(x.stage, sets)
+}
+
+// crossLink is the beacon's part of a link: an epoch's first block must be
+// the one that the beacon's own assignment asks for, and who signed is noted.
+func (x *execution) crossLink(l *linked) error {
+	if h := l.hop; h != nil {
+		if h.Epoch > x.out.meta.Epoch {
+			return invalid("shard %d begins epoch %d before the beacon", l.source, h.Epoch)
+		}
+		seats, ok, err := loadSeats(x.stage, h.Epoch+1, l.source)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return invalid("committee of epoch %d is not known", h.Epoch+1)
+		}
+		c, err := x.rules.committee(seats)
+		if err != nil {
+			return err
+		}
+		if h.Hop.NextCommittee != c.Hash() {
+			return invalid("shard %d names another committee for epoch %d", l.source, h.Epoch+1)
+		}
+	}
+	return x.signed(l.source, l.seats, l.cert)
+}
+
+// signed credits the signers of a certificate.
+func (x *execution) signed(shard shardkit.ShardID, seats []Seat, cert *fbft.Certificate) error {
+	a := estake.Attendance{Epoch: cert.Epoch, Shard: shard, Height: cert.Height, Time: x.ctx.Time}
+	for i, s := range seats {
+		a.Seats = append(a.Seats, estake.Seat{Slot: s.Slot, Weight: s.Weight, Signed: cert.Signers.Has(i)})
+	}
+	err := estake.RecordSigned(x.stage, x.genesis.Params.Stake, a)
+	if errors.Is(err, estake.ErrEpoch) {
+		return nil // the epoch's books are closed: its tail is not paid
+	}
+	return err
+}
+
+// transactions executes txs, all of which must succeed, after their
+// signatures have been checked in one batch.
+func (x *execution) transactions(txs []ledger.Transaction) error {
+	refs := make([]*ledger.Transaction, len(txs))
+	for i := range txs {
+		refs[i] = &txs[i]
+	}
+	for i, err := range ledger.VerifyBatch(refs, x.sigs) {
+		if err != nil {
+			return invalid("transaction %d: %v", i, err)
+		}
+	}
+	fees, err := ledger.ExecuteBlock(&x.ctx, x.stage, txs, ledger.Transfer{}, x.box)
+	if err != nil {
+		return invalid("%v", err)
+	}
+	return x.charge(fees, txs)
+}
+
+// charge books the fees and notes what the transactions touched.
+func (x *execution) charge(fees uint64, txs []ledger.Transaction) error {
+	sum, err := loadU64(x.stage, keyFees)
+	if err != nil {
+		return err
+	}
+	if err := saveU64(x.stage, keyFees, sum+fees); err != nil {
+		return err
+	}
+	for i := range txs {
+		x.out.included = append(x.out.included, txs[i].ID())
+		x.touch(txs[i].Sender())
+		x.touch(txs[i].To)
+	}
+	return x.mutate(txs)
+}
+
+// touch notes an account of this shard whose balance may have changed.
+func (x *execution) touch(a ledger.Address) {
+	if !x.seen[a] && a.Shard(x.genesis.Params.Shards) == x.shard {
+		x.seen[a] = true
+		x.out.accounts = append(x.out.accounts, touched{addr: a})
+	}
+}
+
+// mutate applies the defects that tests ask for.
+func (x *execution) mutate(txs []ledger.Transaction) error {
+	if x.mutant != mutantMint || len(txs) == 0 {
+		return nil
+	}
+	return ledger.Credit(x.stage, &xshard.Receipt{Kind: ledger.ReceiptTransfer, To: txs[0].Sender(), Amount: 1})
+}
+
+// finish closes the epoch if it ends here, writes the counters back and takes
+// the root.
+func (x *execution) finish() (*outcome, error) {
+	if x.shard == 0 {
+		if err := x.endBeacon(); err != nil {
+			return nil, x.discard(err)
+		}
+	} else if x.out.meta.Ends {
+		if err := x.sendFees(); err != nil {
+			return nil, x.discard(err)
+		}
+	}
+	if err := x.save(); err != nil {
+		return nil, x.discard(err)
+	}
+	var err error
+	if x.out.root, err = x.stage.Root(); err != nil {
+		return nil, x.discard(err)
+	}
+	x.out.stage = x.stage
+	x.out.inbox, x.out.outbox = x.in.Root(), x.box.Root()
+	if err := x.describe(); err != nil {
+		return nil, x.discard(err)
+	}
+	return x.out, nil
+}
+
+// sendFees sends the epoch's fees to the beacon's pool.
+func (x *execution) sendFees() error {
+	fees, err := loadU64(x.stage, keyFees)
+	if err != nil || fees == 0 {
+		return err
+	}
+	if _, err := x.box.Add(xshard.Receipt{Dest: 0, Kind: receiptFees, Amount: fees}); err != nil {
+		return err
+	}
+	return saveU64(x.stage, keyFees, 0)
+}
+
+func (x *execution) save() error {
+	for d := range x.sent {
+		x.sent[d] = x.box.Next(shardkit.ShardID(d))
+	}
+	return errors.Join(
+		saveOutbox(x.stage, x.sent),
+		saveInbox(x.stage, x.in),
+		x.stage.Set(keyMeta, x.out.meta.encode()),
+	)
+}
+
+// describe fills in what the core wants to know about the finished state.
+func (x *execution) describe() error {
+	p := &x.genesis.Params
+	for i := range x.out.accounts {
+		t := &x.out.accounts[i]
+		var err error
+		if t.account, err = ledger.GetAccount(x.stage, t.addr); err != nil {
+			return err
+		}
+	}
+	x.out.links = make([]linkState, p.Shards)
+	x.out.packets = make([]packet, p.Shards)
+	var sets []byte
+	if x.shard == 0 && x.began {
+		c, err := loadSets(x.stage, x.out.meta.Epoch+1, p.Shards)
+		if err != nil {
+			return err
+		}
+		if sets, err = c.AppendBinary(nil); err != nil {
+			return err
+		}
+	}
+	for d := range shardkit.ShardID(p.Shards) {
+		if d == x.shard {
+			continue
+		}
+		st, err := loadLink(x.stage, x.rules, d)
+		if err != nil {
+			return err
+		}
+		x.out.links[d] = st
+		b := x.box.Batch(d)
+		raw, err := b.AppendBinary(nil)
+		if err != nil {
+			return err
+		}
+		x.out.packets[d] = packet{Useful: len(b.Receipts) > 0 || len(sets) > 0 || (d == 0 && x.began), Batch: raw, Sets: sets}
+	}
+	return x.successor(&x.out.meta)
+}
+
+// successor finds the committee of the next block.
+func (x *execution) successor(m *meta) error {
+	seats, ok, err := loadSeats(x.stage, m.next(), x.shard)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("chain: committee of epoch %d is missing", m.next())
+	}
+	x.out.committee, err = x.rules.committee(seats)
+	return err
+}
+
+// endBeacon decides whether the beacon's epoch ends with this block: it is
+// long enough, the committees after the next epoch are known, and every shard
+// has begun this epoch.
+func (x *execution) endBeacon() error {
+	m, p := &x.out.meta, &x.genesis.Params
+	if uint64(x.ctx.Height) < uint64(m.Start)+uint64(p.EpochBlocks)-1 || x.out.draw.Phase != drawDone {
+		return nil
+	}
+	for s := range shardkit.ShardID(p.Shards) {
+		if s == 0 {
+			continue
+		}
+		st, err := loadLink(x.stage, x.rules, s)
+		if err != nil {
+			return err
+		}
+		if st.Epoch < m.Epoch {
+			return nil
+		}
+	}
+	m.Ends = true
+	return x.reward()
+}
+
+// reward pays the epoch's new tokens and all collected fees to those who
+// signed.
+func (x *execution) reward() error {
+	pool, err := loadU64(x.stage, keyPool)
+	if err != nil {
+		return err
+	}
+	own, err := loadU64(x.stage, keyFees)
+	if err != nil {
+		return err
+	}
+	minted := x.genesis.Params.Stake.Issuance(x.out.meta.Epoch)
+	if _, err := estake.EndEpoch(x.stage, x.genesis.Params.Stake, x.out.meta.Epoch, minted, pool+own); err != nil {
+		return err
+	}
+	total, err := loadU64(x.stage, keyMinted)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		saveU64(x.stage, keyMinted, total+minted),
+		saveU64(x.stage, keyPool, 0),
+		saveU64(x.stage, keyFees, 0),
+	)
+}
+
+// beacon applies the beacon's own items: the parent's signers, and the
+// drawing's steps.
+func (x *execution) beacon(it *items) error {
+	if it.Signed != nil {
+		if err := x.parentSigned(it.Signed.Cert); err != nil {
+			return err
+		}
+	}
+	d := &x.out.draw
+	if err := load(x.stage, keyDraw, d); err != nil {
+		return err
+	}
+	x.openDraw(d)
+	if it.Set != nil {
+		if err := x.inputSet(d, it.Set.Set); err != nil {
+			return err
+		}
+	}
+	if it.Output != nil {
+		if err := x.output(d, it.Output.Output); err != nil {
+			return err
+		}
+	}
+	if err := x.currentRound(d); err != nil {
+		return err
+	}
+	return x.stage.Set(keyDraw, d.encode())
+}
+
+// parentSigned notes who signed the parent block.
+func (x *execution) parentSigned(cert []byte) error {
+	seats, _, err := loadSeats(x.stage, x.before.Epoch, 0)
+	if err != nil {
+		return err
+	}
+	c, err := x.rules.committee(seats)
+	if err != nil {
+		return err
+	}
+	parent := &ledger.Header{Shard: 0, Epoch: x.before.Epoch, Height: x.ctx.Height - 1, Committee: c.Hash()}
+	q, err := x.certify(parent, x.parent, cert, c)
+	if err != nil {
+		return invalid("signers of the parent: %v", err)
+	}
+	return x.signed(0, seats, q)
+}
+
+// openDraw starts the epoch's drawing, or the next attempt at it, with the
+// parent's hash as alpha: that block was final before anybody could know what
+// it would lead to.
+func (x *execution) openDraw(d *draw) {
+	m, p := &x.out.meta, &x.genesis.Params
+	if d.Epoch != m.Epoch+2 {
+		*d = draw{Epoch: m.Epoch + 2, Rnd: d.Rnd}
+	}
+	switch {
+	case d.Phase == drawIdle && uint64(x.ctx.Height) > uint64(m.Start)+uint64(p.DrawAfter):
+		d.Phase, d.Opened, d.Alpha = drawInputs, x.ctx.Height, x.parent
+	case d.Phase == drawInputs && x.ctx.Height > d.Opened+shardkit.Height(p.DrawWindow):
+		d.Attempt++
+		d.Opened, d.Alpha = x.ctx.Height, x.parent
+	}
+}
+
+// inputSet takes the drawing's inputs.
+func (x *execution) inputSet(d *draw, set []byte) error {
+	if d.Phase != drawInputs || d.Opened == x.ctx.Height {
+		return invalid("an input set in phase %d", d.Phase)
+	}
+	round, err := x.round(d)
+	if err != nil {
+		return err
+	}
+	pRnd, err := drg.CheckSet(x.genesis.Params.drg(x.id), *round, set)
+	if err != nil {
+		return invalid("%v", err)
+	}
+	d.Phase, d.PRnd = drawDelay, pRnd
+	return nil
+}
+
+// output takes the delay function's output and, with the randomness it gives,
+// elects and deals the committees of the epoch after the next.
+func (x *execution) output(d *draw, output []byte) error {
+	if d.Phase != drawDelay {
+		return invalid("a delay output in phase %d", d.Phase)
+	}
+	rnd, err := drg.CheckOutput(x.genesis.Params.drg(x.id), d.Epoch, d.PRnd, output)
+	if err != nil {
+		return invalid("%v", err)
+	}
+	before, err := loadSets(x.stage, x.out.meta.Epoch+1, x.genesis.Params.Shards)
+	if err != nil {
+		return err
+	}
+	sets, rep, err := x.elect(d.Epoch, before, rnd)
+	if err != nil {
+		return err
+	}
+	d.Phase, d.Rnd = drawDone, rnd
+	x.out.sets, x.out.election = sets, rep
+	return saveSets(x.stage, sets)
+}
+
+// elect holds an election and deals its seats. If too few seats are filled the
+// chain keeps the committees it has: a chain that stops is worse.
+func (x *execution) elect(epoch shardkit.Epoch, before *Committees, rnd shardkit.Hash) (*Committees, *EpochReport, error) {
+	e, err := estake.Elect(x.stage, x.genesis.Params.Stake)
+	if errors.Is(err, estake.ErrTooFew) {
+		kept := &Committees{Epoch: epoch, Shards: before.Shards}
+		return kept, report(kept, &Election{}, nil, rnd), nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	priced := price(e, &x.genesis.Params)
+	sets, moves, err := deal(priced, before, &x.genesis.Params, epoch, rnd)
+	if err != nil {
+		return nil, nil, err
+	}
+	return sets, report(sets, priced, moves, rnd), nil
+}
+
+func report(c *Committees, e *Election, moves []reshard.Move, rnd shardkit.Hash) *EpochReport {
+	rep := &EpochReport{Epoch: c.Epoch, Randomness: rnd, VotePrice: e.Price, Moved: len(moves), Elected: len(e.Elected)}
+	for _, seats := range c.Shards {
+		var sum uint64
+		for _, s := range seats {
+			sum += s.Weight
+		}
+		rep.Shares = append(rep.Shares, sum)
+	}
+	return rep
+}
+
+// round describes the drawing to package drg: the beacon's committee with the
+// VRF keys that were fixed when it was named.
+func (x *execution) round(d *draw) (*drg.Round, error) {
+	seats, _, err := loadSeats(x.stage, x.out.meta.Epoch, 0)
+	if err != nil {
+		return nil, err
+	}
+	c, err := x.rules.committee(seats)
+	if err != nil {
+		return nil, err
+	}
+	r := &drg.Round{Epoch: d.Epoch, Attempt: d.Attempt, Alpha: d.Alpha, Need: c.Amplify()}
+	for _, s := range seats {
+		r.Members = append(r.Members, drg.Member{Node: s.Node, Slot: s.Slot, Key: s.VRFKey, Weight: s.Weight})
+	}
+	return r, nil
+}
+
+// currentRound tells the core which drawing it should take part in.
+func (x *execution) currentRound(d *draw) (err error) {
+	if d.Phase == drawInputs || d.Phase == drawDelay {
+		x.out.round, err = x.round(d)
+	}
+	return err
+}

@@ -1,0 +1,273 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/fbft"
+	"github.com/shardkit/shardkit/fbft/bls"
+	"github.com/shardkit/shardkit/internal/loop"
+	"github.com/shardkit/shardkit/kad"
+	"github.com/shardkit/shardkit/kad/quicnet"
+	"github.com/shardkit/shardkit/ledger"
+	"github.com/shardkit/shardkit/ledger/pebblestore"
+)
+
+// NodeConfig is what a Node is made from.
+type NodeConfig struct {
+	Genesis   *Genesis
+	Identity  *Identity
+	Dir       string              // of the node's data; made if missing
+	Store     pebblestore.Options // of every replica's store
+	LogFS     fbft.LogFS          // where the log is. nil: the operating system's
+	Addr      string              // to listen on. "": any port of the loopback
+	Bootstrap []kad.Contact       // where to find the others
+	Follow    bool                // without a seat: join as an observer
+	Pool      *loop.Pool          // workers; may be shared between nodes of a process. nil: an own one
+
+	// Tune may change what Core offers beyond the above: timings and limits.
+	Tune func(*Config)
+
+	// Events is told of everything that happens, from the node's goroutine; it
+	// must not block. nil: nobody.
+	Events func(now time.Duration, e Event)
+	Logger *slog.Logger // nil: silent
+}
+
+// Node is a Core with its goroutine, network, stores and log. Its methods are
+// safe for concurrent use.
+type Node struct {
+	cfg     NodeConfig
+	core    *Core
+	loop    *loop.Loop
+	host    *quicnet.Host
+	log     *fbft.Log
+	cancel  context.CancelFunc
+	ended   chan struct{}
+	err     error
+	refused atomic.Uint64
+
+	mu     sync.Mutex
+	stores map[shardkit.ShardID]*pebblestore.Store
+}
+
+// errForeign says that a directory belongs to another chain.
+var errForeign = errors.New("data of another chain")
+
+// StartNode opens a node's data and lets it take part.
+func StartNode(cfg NodeConfig) (*Node, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := cfg.Genesis.Validate(bls.VerifyPossession); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, ended: make(chan struct{}), stores: map[shardkit.ShardID]*pebblestore.Store{}}
+	held, err := n.claim()
+	if err != nil {
+		return nil, err
+	}
+	voting := cfg.Identity.Voting.Public()
+	var records [][]byte
+	n.log, records, err = fbft.OpenLog(filepath.Join(cfg.Dir, "log"), voting, fbft.LogOptions{Must: len(held) > 0, FS: cfg.LogFS})
+	if err != nil {
+		return nil, fmt.Errorf("chain: node %v: %w", cfg.Identity.ID(), err)
+	}
+	if err := n.assemble(held, records); err != nil {
+		n.log.Close()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	go func() {
+		defer close(n.ended)
+		if err := n.loop.Run(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, loop.ErrClosed) {
+			n.err = err
+		}
+	}()
+	n.loop.Post(func(now time.Duration) { n.core.Start(now) })
+	return n, nil
+}
+
+// claim marks the directory as this chain's and lists the shards whose stores
+// are in it.
+func (n *Node) claim() (held []shardkit.ShardID, err error) {
+	dir, id := n.cfg.Dir, n.cfg.Genesis.ID()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("chain: data directory: %w", err)
+	}
+	name := filepath.Join(dir, "chain")
+	want := fmt.Sprintf("%x\n", id[:])
+	switch got, err := os.ReadFile(name); {
+	case errors.Is(err, os.ErrNotExist):
+		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+			return nil, fmt.Errorf("chain: data directory: %w", err)
+		}
+	case err != nil:
+		return nil, fmt.Errorf("chain: data directory: %w", err)
+	case string(got) != want:
+		return nil, fmt.Errorf("chain: data directory %s: %w", dir, errForeign)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("chain: data directory: %w", err)
+	}
+	for _, e := range entries {
+		if s, ok := strings.CutPrefix(e.Name(), "shard-"); ok && e.IsDir() {
+			if v, err := strconv.ParseUint(s, 10, 32); err == nil {
+				held = append(held, shardkit.ShardID(v))
+			}
+		}
+	}
+	slices.Sort(held)
+	return held, nil
+}
+
+// assemble makes core, loop and host, in this order: each may be called by the
+// next from its first moment.
+func (n *Node) assemble(held []shardkit.ShardID, records [][]byte) error {
+	cfg, id := n.cfg, n.cfg.Identity
+	core := Config{
+		Genesis: cfg.Genesis, Self: id.ID(), Signer: id.Voting, Prove: id.Prove, Scheme: id.Scheme,
+		Open: n.open, Held: held, Log: records, Wall: uint64(time.Now().UnixMilli()), Follow: cfg.Follow,
+	}
+	if cfg.Tune != nil {
+		cfg.Tune(&core)
+	}
+	var err error
+	if n.core, err = New(core); err != nil {
+		return err
+	}
+	n.loop, err = loop.New(loop.Config{
+		Core: n.core, Effects: n.effects, Log: n.log, LogSeq: n.log.LastSeq(),
+		Send: func(m shardkit.Message) error { return n.host.Send(m) },
+		Pool: cfg.Pool, Logger: cfg.Logger,
+		OnRefuse: func(from shardkit.NodeID, err error) {
+			n.refused.Add(1)
+			cfg.Logger.Debug("refused", "from", from, "err", err)
+		},
+		OnError: func(err error) { cfg.Logger.Error("node stops", "err", err) },
+	})
+	if err != nil {
+		return err
+	}
+	n.host, err = quicnet.Listen(quicnet.Config{
+		Key: id.Network, Addr: cfg.Addr, Network: cfg.Genesis.ID().String(), Logger: cfg.Logger,
+		// A full queue drops: delivery is best effort.
+		Handle: func(from shardkit.NodeID, _ uint8, msg []byte) { _ = n.loop.Deliver(from, msg) },
+	})
+	if err != nil {
+		n.loop.Close()
+		return err
+	}
+	for _, b := range cfg.Bootstrap {
+		n.host.SetAddr(b.ID, b.Addr)
+	}
+	return nil
+}
+
+// effects drains the core on the loop's goroutine.
+func (n *Node) effects() loop.Effects {
+	rd := n.core.Ready()
+	for _, c := range rd.Routes {
+		n.host.SetAddr(c.ID, c.Addr)
+	}
+	if n.cfg.Events != nil && len(rd.Events) > 0 {
+		now := n.loop.Now()
+		for _, e := range rd.Events {
+			n.cfg.Events(now, e)
+		}
+	}
+	if rd.Failed != nil {
+		n.cfg.Logger.Error("node fails", "err", rd.Failed)
+		n.err = rd.Failed
+		go n.stop()
+	}
+	return loop.Effects{Records: rd.Records, Seq: rd.Seq, Prune: rd.Prune, Messages: rd.Messages, Jobs: rd.Jobs}
+}
+
+// open opens a replica's store; the core calls it in a job.
+func (n *Node) open(s shardkit.ShardID) (ledger.Store, error) {
+	st, err := pebblestore.Open(filepath.Join(n.cfg.Dir, fmt.Sprintf("shard-%d", s)), n.cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stores[s] = st
+	return st, nil
+}
+
+// ID returns the node's id.
+func (n *Node) ID() shardkit.NodeID { return n.cfg.Identity.ID() }
+
+// Addr returns the address the node listens on.
+func (n *Node) Addr() string { return n.host.Addr() }
+
+// SetAddr tells where another node listens.
+func (n *Node) SetAddr(id shardkit.NodeID, addr string) { n.host.SetAddr(id, addr) }
+
+// Refused returns how many messages of peers were refused.
+func (n *Node) Refused() uint64 { return n.refused.Load() }
+
+// Network returns the traffic of the node.
+func (n *Node) Network() quicnet.Stats { return n.host.Stats() }
+
+// Inspect runs f on the node's goroutine, with the core at rest. It reports
+// false if the node has stopped.
+func (n *Node) Inspect(f func(*Core)) bool {
+	return n.loop.Do(func(time.Duration) { f(n.core) })
+}
+
+// Err returns what stopped the node, once it has stopped.
+func (n *Node) Err() error {
+	select {
+	case <-n.ended:
+		return n.err
+	default:
+		return nil
+	}
+}
+
+// Done is closed when the node has stopped, by Close or by a failure.
+func (n *Node) Done() <-chan struct{} { return n.ended }
+
+// Close stops the node in good order and reports what had gone wrong.
+func (n *Node) Close() error {
+	n.stop()
+	<-n.ended
+	n.host.Close()
+	errs := []error{n.err, n.log.Close()}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range n.stores {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Node) stop() {
+	n.loop.Close()
+	n.cancel()
+}
+
+// Abort cuts the node off between two effects: no goodbye to peers, nothing
+// flushed. With file systems that forget what was not synced this is a crash;
+// the stores are not closed, the caller drops what is under them.
+func (n *Node) Abort() {
+	n.loop.Abort()
+	n.cancel()
+	n.host.Abort()
+	<-n.ended
+}

@@ -1,0 +1,67 @@
+package chain
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/estake"
+	"github.com/shardkit/shardkit/fbft"
+	"github.com/shardkit/shardkit/fbft/bls"
+	"github.com/shardkit/shardkit/vrf"
+)
+
+// Identity is the secret side of a node: the key of its place on the network,
+// and the voting and VRF keys of its slot.
+type Identity struct {
+	Network ed25519.PrivateKey
+	Voting  *bls.SecretKey
+	VRF     *vrf.SecretKey
+	seed    [32]byte // of the coefficients of batch verification
+}
+
+// NewIdentity derives the keys of a node from 32 secret bytes. Each key, and
+// the seed of the batch coefficients, has a tag of its own.
+func NewIdentity(seed [32]byte) (*Identity, error) {
+	derive := func(tag string) [32]byte {
+		return sha256.Sum256(append([]byte("shardkit/chain/key/"+tag+"/1"), seed[:]...))
+	}
+	net, vote, rand := derive("network"), derive("voting"), derive("vrf")
+	id := &Identity{Network: ed25519.NewKeyFromSeed(net[:]), seed: derive("batch")}
+	var err error
+	if id.Voting, err = bls.GenerateKey(vote[:]); err != nil {
+		return nil, fmt.Errorf("chain: identity: %w", err)
+	}
+	if id.VRF, err = vrf.GenerateKey(vrf.EdwardsELL2, rand[:]); err != nil {
+		return nil, fmt.Errorf("chain: identity: %w", err)
+	}
+	return id, nil
+}
+
+// ID returns the node's id.
+func (id *Identity) ID() (n shardkit.NodeID) {
+	copy(n[:], id.Network.Public().(ed25519.PublicKey))
+	return n
+}
+
+// Slot returns the public side as a validator's slot, and the proof that the
+// voting key is possessed, bound to the validator's account.
+func (id *Identity) Slot(validator [32]byte, index uint32) (estake.Slot, []byte) {
+	return estake.Slot{
+		ID: estake.SlotID(validator, index), Validator: validator, Index: index,
+		VotingKey: id.Voting.Public(), VRFKey: id.VRF.Public(), Node: id.ID(),
+	}, id.Voting.Prove(validator[:])
+}
+
+// Prove is the VRF of the slot.
+func (id *Identity) Prove(alpha []byte) ([]byte, error) { return id.VRF.Prove(alpha) }
+
+// Scheme is the BLS scheme with the node's own batch coefficients.
+func (id *Identity) Scheme(keys [][]byte) (fbft.Verifier, error) {
+	c, err := bls.NewCommittee(keys, id.seed)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}

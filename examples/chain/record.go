@@ -1,0 +1,111 @@
+package chain
+
+import (
+	"fmt"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/internal/wire"
+)
+
+// A node has one log for all its replicas. A record is a vote record of the
+// consensus core or a body that a later vote record depends on: both become
+// durable in order, by the same sync.
+const (
+	recordVote uint8 = iota + 1
+	recordBody
+)
+
+const maxRecord = 16 << 20
+
+// recordLog numbers records and knows which are still needed.
+type recordLog struct {
+	seq       uint64 // of the last record handed out
+	persisted uint64
+	live      []liveRecord // in order; a recovered one has seq 0
+	pruned    uint64
+
+	votes  map[shardkit.ShardID][][]byte // recovered, until the replica is open
+	bodies map[shardkit.ShardID][]bodyRecord
+}
+
+type liveRecord struct {
+	seq    uint64
+	shard  shardkit.ShardID
+	height shardkit.Height
+}
+
+// bodyRecord is a block's content as the log keeps it.
+type bodyRecord struct {
+	height shardkit.Height
+	header []byte
+	body   []byte
+}
+
+func encodeRecord(kind uint8, shard shardkit.ShardID, h shardkit.Height, parts ...[]byte) []byte {
+	n := 1 + 4 + 8
+	for _, p := range parts {
+		n += 4 + len(p)
+	}
+	b := append(make([]byte, 0, n), kind)
+	b = wire.AppendU32(b, uint32(shard))
+	b = wire.AppendU64(b, uint64(h))
+	for _, p := range parts {
+		b = wire.AppendBytes(b, p)
+	}
+	return b
+}
+
+// recover sorts the records of former lives by replica.
+func (l *recordLog) recover(records [][]byte) error {
+	l.votes = map[shardkit.ShardID][][]byte{}
+	l.bodies = map[shardkit.ShardID][]bodyRecord{}
+	for i, rec := range records {
+		r := wire.NewReader(rec)
+		kind, shard, height := r.U8(), shardkit.ShardID(r.U32()), shardkit.Height(r.U64())
+		switch kind {
+		case recordVote:
+			l.votes[shard] = append(l.votes[shard], r.Bytes(maxRecord))
+		case recordBody:
+			l.bodies[shard] = append(l.bodies[shard], bodyRecord{height, r.Bytes(maxHeader), r.Bytes(maxRecord)})
+		default:
+			r.Fail(fmt.Errorf("%w: kind %d", wire.ErrValue, kind))
+		}
+		if err := r.Close(); err != nil {
+			return fmt.Errorf("chain: log record %d: %w", i, err)
+		}
+		l.live = append(l.live, liveRecord{0, shard, height})
+	}
+	return nil
+}
+
+// add numbers a record.
+func (l *recordLog) add(shard shardkit.ShardID, h shardkit.Height) uint64 {
+	l.seq++
+	l.live = append(l.live, liveRecord{l.seq, shard, h})
+	return l.seq
+}
+
+// drop says that a shard's records of heights up to h are no longer needed:
+// the ledger has them.
+func (l *recordLog) drop(shard shardkit.ShardID, h shardkit.Height) {
+	for i := range l.live {
+		if r := &l.live[i]; r.shard == shard && r.height <= h {
+			r.height = 0
+		}
+	}
+	n := 0
+	for n < len(l.live) && l.live[n].height == 0 {
+		l.pruned = l.live[n].seq
+		n++
+	}
+	l.live = l.live[n:]
+}
+
+func (l *recordLog) dropShard(shard shardkit.ShardID) { l.drop(shard, 1<<63) }
+
+// prune returns the newest record up to which none is needed, once for each.
+func (l *recordLog) prune() uint64 {
+	p := l.pruned
+	l.pruned = 0
+	return p
+}

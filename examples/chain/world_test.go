@@ -1,0 +1,456 @@
+package chain
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/estake"
+	"github.com/shardkit/shardkit/fbft"
+	"github.com/shardkit/shardkit/fbft/bls"
+	"github.com/shardkit/shardkit/fbft/fbfttest"
+	"github.com/shardkit/shardkit/kad/simnet"
+	"github.com/shardkit/shardkit/ledger"
+	"github.com/shardkit/shardkit/vrf"
+)
+
+// world is a whole chain in the simulated network: nodes, their disks, and a
+// wallet that keeps sending transfers.
+type world struct {
+	t       testing.TB
+	opt     options
+	genesis *Genesis
+	ids     []*simIdentity
+	net     *simnet.Net
+	nodes   map[shardkit.NodeID]*simNode
+	wallet  *simWallet
+	faults  []string // invariants that a block broke, as they were noticed
+	hashes  map[string]shardkit.Hash
+	events  map[EventKind]int
+}
+
+type options struct {
+	seed     uint64
+	shards   int
+	nodes    int // validators, one slot each
+	observer bool
+	accounts int
+	real     bool // BLS and real network keys instead of the counting scheme
+	deal     uint8
+	policy   string
+	blocks   uint32 // of an epoch
+	net      simnet.Config
+	mutant   mutant
+	who      int // the node that has the mutant; -1: all
+}
+
+// simIdentity is a node's keys.
+type simIdentity struct {
+	node   shardkit.NodeID
+	signer fbft.Signer
+	vrf    *vrf.SecretKey
+	slot   estake.Slot
+	proof  []byte
+}
+
+func digest(parts ...any) [32]byte { return sha256.Sum256([]byte(fmt.Sprint(parts...))) }
+
+func newIdentity(t testing.TB, opt options, i int) *simIdentity {
+	validator := digest("validator", opt.seed, i)
+	seed := digest("node", opt.seed, i)
+	if opt.real {
+		id, err := NewIdentity(seed)
+		require.NoError(t, err)
+		slot, proof := id.Slot(validator, 0)
+		return &simIdentity{id.ID(), id.Voting, id.VRF, slot, proof}
+	}
+	key, err := vrf.GenerateKey(vrf.EdwardsELL2, seed[:])
+	require.NoError(t, err)
+	vote := digest("vote", opt.seed, i)
+	return &simIdentity{
+		node: seed, signer: fbfttest.FakeSigner(vote[:]), vrf: key,
+		slot: estake.Slot{ID: estake.SlotID(validator, 0), Validator: validator, VotingKey: vote[:], VRFKey: key.Public(), Node: seed},
+	}
+}
+
+func (w *world) scheme(keys [][]byte) (fbft.Verifier, error) {
+	if w.opt.real {
+		return bls.NewCommittee(keys, digest("batch", w.opt.seed))
+	}
+	return fbfttest.Fake(keys), nil
+}
+
+const wallStart = 1_700_000_000_000
+
+func newWorld(t testing.TB, opt options) *world {
+	if opt.accounts == 0 {
+		opt.accounts = 24
+	}
+	if opt.blocks == 0 {
+		opt.blocks = 12
+	}
+	if opt.policy == "" {
+		opt.policy = "full"
+	}
+	w := &world{
+		t: t, opt: opt, nodes: map[shardkit.NodeID]*simNode{},
+		hashes: map[string]shardkit.Hash{}, events: map[EventKind]int{},
+	}
+	stake := estake.DefaultParams(opt.nodes)
+	stake.Lambda, stake.EpochReward = 60, 1000
+	w.genesis = &Genesis{
+		Name: "sim", Time: wallStart, Seed: digest("genesis", opt.seed),
+		Params: Params{
+			Shards: uint32(opt.shards), EpochBlocks: opt.blocks, Deal: opt.deal, Policy: opt.policy, Stake: stake,
+			MaxTransactions: 256, MaxBody: 1 << 20, MaxDrift: 500, MaxRun: 8,
+			VDFBits: 256, VDFT: 64, VDFBound: 60_000, ShortDelay: true, DrawAfter: 2, DrawWindow: 8,
+		},
+	}
+	for i := range opt.nodes {
+		id := newIdentity(t, opt, i)
+		w.ids = append(w.ids, id)
+		w.genesis.Validators = append(w.genesis.Validators, estake.Genesis{
+			Validator: id.slot.Validator, Stake: uint64(1_000_000 + 20_000*i), Slots: []estake.Slot{id.slot},
+		})
+		w.genesis.Proofs = append(w.genesis.Proofs, id.proof)
+	}
+	w.wallet = newSimWallet(w)
+	check := func(key, context, proof []byte) error { return nil }
+	if opt.real {
+		check = bls.VerifyPossession
+	}
+	require.NoError(t, w.genesis.Validate(check))
+	w.start()
+	return w
+}
+
+// start puts everybody on the network.
+func (w *world) start() {
+	cfg := w.opt.net
+	cfg.Seed = w.opt.seed
+	if cfg.JobTime == nil {
+		cfg.JobTime = func(j shardkit.Job) time.Duration {
+			switch j.Kind {
+			case "vdf.eval":
+				return 300 * time.Millisecond
+			case "ledger.commit":
+				return 3 * time.Millisecond
+			}
+			return 500 * time.Microsecond
+		}
+	}
+	if cfg.SyncTime == 0 {
+		cfg.SyncTime = 2 * time.Millisecond
+	}
+	var err error
+	w.net, err = simnet.New(cfg)
+	require.NoError(w.t, err)
+	for i, id := range w.ids {
+		w.add(id, i, false)
+	}
+	if w.opt.observer {
+		id := newIdentity(w.t, w.opt, 1000)
+		w.ids = append(w.ids, id)
+	}
+	require.NoError(w.t, w.net.Add(w.wallet.id, func([][]byte) (simnet.Node, error) { return w.wallet, nil }))
+}
+
+// add puts a node on the network; its stores outlive its crashes.
+func (w *world) add(id *simIdentity, i int, follow bool) {
+	disks := map[shardkit.ShardID]*ledger.MemStore{}
+	require.NoError(w.t, w.net.Add(id.node, func(log [][]byte) (simnet.Node, error) {
+		cfg := Config{
+			Genesis: w.genesis, Self: id.node, Signer: id.signer, Prove: id.vrf.Prove, Scheme: w.scheme,
+			Log: log, Wall: wallStart + uint64(w.net.Now()/time.Millisecond), Follow: follow,
+			Timeout: 800 * time.Millisecond, Heartbeat: 500 * time.Millisecond, Small: 256,
+			Open: func(s shardkit.ShardID) (ledger.Store, error) {
+				if disks[s] == nil {
+					disks[s] = ledger.NewMemStore()
+				}
+				return disks[s], nil
+			},
+		}
+		for s := range shardkit.ShardID(w.opt.shards) {
+			if disks[s] != nil {
+				cfg.Held = append(cfg.Held, s)
+			}
+		}
+		if w.opt.mutant != mutantNone && (w.opt.who < 0 || w.opt.who == i) {
+			cfg.mutant = w.opt.mutant
+		}
+		core, err := New(cfg)
+		if err != nil {
+			return nil, err
+		}
+		n := &simNode{Core: core, w: w, id: id.node, disks: disks}
+		w.nodes[id.node] = n
+		core.Start(0)
+		return n, nil
+	}))
+}
+
+// simNode is a Core on the simulated network.
+type simNode struct {
+	*Core
+	w     *world
+	id    shardkit.NodeID
+	disks map[shardkit.ShardID]*ledger.MemStore
+}
+
+func (n *simNode) Effects() simnet.Effects {
+	rd := n.Ready()
+	for _, e := range rd.Events {
+		n.w.note(n, e)
+	}
+	if rd.Failed != nil {
+		n.w.fault("node %v: %v", n.id, rd.Failed)
+	}
+	return simnet.Effects{Records: rd.Records, Seq: rd.Seq, Prune: rd.Prune, Messages: rd.Messages, Jobs: rd.Jobs}
+}
+
+func (w *world) fault(format string, a ...any) {
+	if len(w.faults) < 10 {
+		w.faults = append(w.faults, fmt.Sprintf(format, a...))
+	}
+}
+
+// note checks what can be checked after every block.
+func (w *world) note(n *simNode, e Event) {
+	w.events[e.Kind]++
+	if e.Kind != Committed {
+		if (e.Kind == Hosted || e.Kind == Retired) && testing.Verbose() {
+			w.t.Logf("%v node %v shard %d kind %d", w.net.Now(), n.id, e.Shard, e.Kind)
+		}
+		if e.Kind == Refused && testing.Verbose() {
+			w.t.Logf("%v node %v shard %d refused: %v", w.net.Now(), n.id, e.Shard, e.Err)
+		}
+		return
+	}
+	key := fmt.Sprint(e.Shard, "/", e.Header.Height)
+	if old, ok := w.hashes[key]; ok && old != e.Hash {
+		w.fault("fork: shard %d height %d: %v and %v", e.Shard, e.Header.Height, old, e.Hash)
+	}
+	w.hashes[key] = e.Hash
+}
+
+// audit recomputes the invariants from the disks.
+func (w *world) audit() *Report {
+	var copies []Copy
+	for _, id := range w.ids {
+		n := w.nodes[id.node]
+		if n == nil {
+			continue
+		}
+		for s, d := range n.disks {
+			copies = append(copies, Copy{id.node, s, d.Clone()})
+		}
+	}
+	rep, err := Audit(w.genesis, copies, w.wallet.accepted)
+	require.NoError(w.t, err)
+	return rep
+}
+
+// simWallet sends transfers, one at a time from each account, and sends the
+// same bytes again through another validator until it sees the receipt.
+type simWallet struct {
+	w        *world
+	id       shardkit.NodeID
+	accounts []*simAccount
+	place    map[shardkit.Hash]*simAccount
+	accepted []Transfer
+	seen     map[shardkit.Hash]bool
+	requests map[uint64][]*simAccount
+	request  uint64
+	next     time.Duration
+	stopped  bool
+	out      []shardkit.Message
+	done     int
+	rng      uint64
+}
+
+type simAccount struct {
+	key   ed25519.PrivateKey
+	addr  ledger.Address
+	shard shardkit.ShardID
+	nonce uint64
+	tx    *ledger.Transaction // under way
+	dest  shardkit.ShardID
+	sent  time.Duration
+	tries int
+}
+
+func newSimWallet(w *world) *simWallet {
+	s := &simWallet{
+		w: w, id: digest("wallet", w.opt.seed), rng: w.opt.seed*2 + 1,
+		place: map[shardkit.Hash]*simAccount{}, seen: map[shardkit.Hash]bool{}, requests: map[uint64][]*simAccount{},
+	}
+	for i := range w.opt.accounts {
+		seed := digest("account", w.opt.seed, i)
+		key := ed25519.NewKeyFromSeed(seed[:])
+		addr := ledger.AddressOf(key.Public().(ed25519.PublicKey))
+		s.accounts = append(s.accounts, &simAccount{key: key, addr: addr, shard: addr.Shard(uint32(w.opt.shards))})
+		w.genesis.Accounts = append(w.genesis.Accounts, Allocation{addr, 1_000_000})
+	}
+	return s
+}
+
+func (s *simWallet) random(n int) int {
+	s.rng = s.rng*6364136223846793005 + 1442695040888963407
+	return int((s.rng >> 33) % uint64(n))
+}
+
+func (s *simWallet) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) error {
+	n, err := DecodeNotice(msg)
+	if err != nil {
+		return err
+	}
+	if n.Block != nil {
+		for _, id := range n.Block.Included {
+			if a := s.place[id]; a != nil && a.dest == a.shard {
+				s.finish(a, id)
+			}
+		}
+		for _, id := range n.Block.Delivered {
+			if a := s.place[id]; a != nil {
+				s.finish(a, id)
+			}
+		}
+	}
+	for i, reason := range n.Admitted {
+		list := s.requests[n.Request]
+		if reason == "" && i < len(list) && list[i].tx != nil && !s.seen[list[i].tx.ID()] {
+			a := list[i]
+			s.seen[a.tx.ID()] = true
+			s.accepted = append(s.accepted, Transfer{a.tx.ID(), a.shard, a.dest})
+		}
+	}
+	for i, f := range n.Found {
+		list := s.requests[n.Request]
+		if i < len(list) && list[i].tx != nil && (f.Delivered > 0 || (f.Included > 0 && list[i].dest == list[i].shard)) {
+			s.finish(list[i], list[i].tx.ID())
+		}
+	}
+	delete(s.requests, n.Request)
+	return nil
+}
+
+func (s *simWallet) finish(a *simAccount, id shardkit.Hash) {
+	delete(s.place, id)
+	if a.tx != nil && a.tx.ID() == id {
+		a.tx = nil
+		a.nonce++
+		s.done++
+	}
+}
+
+func (s *simWallet) Tick(now time.Duration) {
+	if now < s.next {
+		return
+	}
+	s.next = now + 50*time.Millisecond
+	if now%(500*time.Millisecond) < 50*time.Millisecond {
+		for _, id := range s.w.ids {
+			for sh := range shardkit.ShardID(s.w.opt.shards) {
+				s.send(id.node, Watch(sh))
+			}
+		}
+	}
+	for _, a := range s.accounts {
+		switch {
+		case a.tx == nil && !s.stopped:
+			s.begin(now, a)
+		case a.tx != nil && now >= a.sent+2*time.Second:
+			s.again(now, a)
+		}
+	}
+}
+
+// begin makes an account's next transfer.
+func (s *simWallet) begin(now time.Duration, a *simAccount) {
+	to := s.accounts[s.random(len(s.accounts))]
+	a.tx = &ledger.Transaction{
+		Chain: s.w.genesis.ID(), Shard: a.shard, From: [32]byte(a.key.Public().(ed25519.PublicKey)),
+		Nonce: a.nonce, To: to.addr, Amount: uint64(1 + s.random(50)), Fee: 1,
+	}
+	a.tx.Sign(a.key)
+	a.dest = to.shard
+	s.place[a.tx.ID()] = a
+	a.tries = 0
+	s.again(now, a)
+}
+
+// again submits an account's transfer through some validator, and asks the
+// destination whether it has arrived.
+func (s *simWallet) again(now time.Duration, a *simAccount) {
+	a.sent = now
+	s.request++
+	s.requests[s.request] = []*simAccount{a}
+	msg, err := Submit(a.shard, s.request, []ledger.Transaction{*a.tx})
+	if err != nil {
+		panic(err)
+	}
+	s.send(s.validator(a.shard), msg)
+	if a.tries > 0 {
+		s.request++
+		s.requests[s.request] = []*simAccount{a}
+		s.send(s.validator(a.dest), Find(a.dest, s.request, []shardkit.Hash{a.tx.ID()}))
+	}
+	a.tries++
+}
+
+// validator picks a node that hosts a shard.
+func (s *simWallet) validator(shard shardkit.ShardID) shardkit.NodeID {
+	var list []shardkit.NodeID
+	for _, id := range s.w.ids {
+		if n := s.w.nodes[id.node]; n != nil && n.replica(shard) != nil {
+			list = append(list, id.node)
+		}
+	}
+	if len(list) == 0 {
+		return s.w.ids[0].node
+	}
+	return list[s.random(len(list))]
+}
+
+func (s *simWallet) send(to shardkit.NodeID, data []byte) {
+	s.out = append(s.out, shardkit.Message{To: to, Class: shardkit.ClassBlock, Data: data})
+}
+
+func (s *simWallet) idle() bool {
+	for _, a := range s.accounts {
+		if a.tx != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *simWallet) Wake() (time.Duration, bool)     { return s.next, true }
+func (s *simWallet) Done(time.Duration, any)         {}
+func (s *simWallet) Persisted(time.Duration, uint64) {}
+func (s *simWallet) Effects() (e simnet.Effects) {
+	e.Messages, s.out = s.out, nil
+	return e
+}
+
+// status is a line about every replica, for failures.
+func (w *world) status() (out string) {
+	for _, id := range w.ids {
+		n := w.nodes[id.node]
+		out += fmt.Sprintf("\n%v:", id.node)
+		for _, r := range n.replicas {
+			if r.tip == nil {
+				out += fmt.Sprintf(" [%d opening]", r.shard)
+				continue
+			}
+			out += fmt.Sprintf(" [%d h=%d e=%d ends=%v pool=%d draw=%d follow=%v]", r.shard, r.tip.height, r.tip.out.meta.Epoch,
+				r.tip.out.meta.Ends, r.pool.Len(), r.tip.out.draw.Phase, r.following)
+		}
+	}
+	return out
+}

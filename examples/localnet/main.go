@@ -1,0 +1,210 @@
+// Command localnet runs a whole sharded chain in one process: validators with
+// keys and stores of their own, talking over QUIC on the loopback, while a
+// wallet sends transfers within and across shards. It walks some epochs, in
+// which randomness re-deals the validators to shards, and at the end recomputes
+// from the stores whether every invariant holds.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/shardkit/shardkit"
+)
+
+// began is as near to the start of the process as Go code gets.
+var began = time.Now()
+
+func workers() int { return runtime.GOMAXPROCS(0) }
+
+func main() {
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "localnet: %v\n", err)
+		os.Exit(2)
+	}
+	ok, err := run(o)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "localnet: %v\n", err)
+		os.Exit(1)
+	}
+	if !ok {
+		os.Exit(1)
+	}
+}
+
+// Limits of a run.
+const (
+	drainLimit = 20 * time.Second // from the end of the load to the last receipt
+	idleEpoch  = 90 * time.Second // an epoch that takes longer ends the run
+)
+
+// run does everything; it reports whether every invariant holds.
+func run(o *options) (bool, error) {
+	dir := o.data
+	if dir == "" {
+		tmp, err := os.MkdirTemp("", "localnet-")
+		if err != nil {
+			return false, err
+		}
+		defer os.RemoveAll(tmp)
+		dir = tmp
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return false, err
+	}
+	past, err := remember(dir, o)
+	if err != nil {
+		return false, err
+	}
+	s, err := newSetup(o, past.Time)
+	if err != nil {
+		return false, err
+	}
+	c := newCluster(o, s, dir, began)
+	if err := c.startAll(); err != nil {
+		return false, errors.Join(err, c.closeAll())
+	}
+	w, err := newWallet(s, o, c.addresses())
+	if err != nil {
+		return false, errors.Join(err, c.closeAll())
+	}
+	w.run()
+	r := &runner{o: o, c: c, w: w, screen: newScreen(o)}
+	err = r.walk(shardkit.Epoch(past.Epochs + o.epochs))
+	drained := r.drain()
+	w.close()
+	rep := r.report(drained)
+	if cerr := c.closeAll(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return false, err
+	}
+	past.Epochs += o.epochs
+	if err := past.write(dir); err != nil {
+		return false, err
+	}
+	if rep.Invariants, err = c.audit(w.stats.transfers); err != nil {
+		return false, err
+	}
+	return rep.Invariants.OK() && drained, rep.print(o)
+}
+
+// runner is a run under way.
+type runner struct {
+	o      *options
+	c      *cluster
+	w      *wallet
+	screen *screen
+	kills  int
+	weight float64
+}
+
+// walk waits for an epoch to begin on the beacon, while faults happen.
+func (r *runner) walk(target shardkit.Epoch) error {
+	done := make(chan struct{})
+	killed := make(chan error, 1)
+	if r.o.kill {
+		go func() {
+			n, err := r.c.kills(done, r.screen.say)
+			r.kills = n
+			killed <- err
+		}()
+	} else {
+		killed <- nil
+	}
+	err := r.wait(target)
+	close(done)
+	return errors.Join(err, <-killed)
+}
+
+func (r *runner) wait(target shardkit.Epoch) error {
+	last, epoch := time.Now(), shardkit.Epoch(0)
+	joined := !r.o.join
+	for tick := time.NewTicker(200 * time.Millisecond); ; {
+		<-tick.C
+		r.screen.show(r)
+		r.weigh()
+		if err := r.c.failed(); err != nil {
+			return err
+		}
+		for r.c.began(epoch + 1) {
+			epoch, last = epoch+1, time.Now()
+		}
+		if !joined && epoch+1 >= target {
+			joined = true
+			if err := r.c.joinLater(r.screen.say); err != nil {
+				return err
+			}
+		}
+		if epoch >= target && r.settled() {
+			tick.Stop()
+			return nil
+		}
+		if time.Since(last) > idleEpoch {
+			return fmt.Errorf("epoch %d did not end within %v", epoch, idleEpoch)
+		}
+	}
+}
+
+// settled reports whether what was asked for beside the epochs has happened.
+func (r *runner) settled() bool {
+	if r.o.kill && r.kills < 2 {
+		return false
+	}
+	if r.o.join {
+		for _, m := range r.c.up() {
+			if m.follow {
+				for _, s := range m.status() {
+					if s.Ready {
+						return true
+					}
+				}
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// weigh notes the largest part of a committee that one node holds.
+func (r *runner) weigh() {
+	for _, m := range r.c.up() {
+		for _, s := range m.status() {
+			if s.Total > 0 {
+				r.weight = max(r.weight, float64(s.Weight)/float64(s.Total))
+			}
+		}
+	}
+}
+
+// drain stops the load and waits for what is under way.
+func (r *runner) drain() bool {
+	r.w.stop()
+	r.screen.say("load stops; %d transfers under way", r.w.pending())
+	for end := time.Now().Add(drainLimit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if r.w.pending() == 0 {
+			return true
+		}
+	}
+	r.screen.say("%d transfers have no receipt after %v", r.w.pending(), drainLimit)
+	return r.w.pending() == 0
+}
+
+// addresses are where the nodes listen.
+func (c *cluster) addresses() map[shardkit.NodeID]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := map[shardkit.NodeID]string{}
+	for _, m := range c.nodes {
+		out[m.identity.ID()] = m.addr
+	}
+	return out
+}
