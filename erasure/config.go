@@ -1,6 +1,9 @@
 package erasure
 
 import (
+	"errors"
+	"fmt"
+	"math"
 	"time"
 
 	"github.com/shardkit/shardkit"
@@ -9,43 +12,56 @@ import (
 // Config is what a broadcast Core is made from.
 type Config struct {
 	Self    shardkit.NodeID
-	MaxBody int           // bytes of a body. 0: 4 MiB
+	MaxBody int           // bytes of a body, the same at all members. 0: 4 MiB
 	Small   int           // bodies up to this size travel whole, uncoded. 0: 4 KiB
 	Resend  time.Duration // period of asking members for missing chunks. 0: 500 ms
-	// PerPeer bounds the undelivered bodies a peer may have open here. 0: 8
+	// PerPeer bounds the bodies not yet announced of which chunks of a peer are
+	// kept. 0: 8
 	PerPeer int
+	// Bodies bounds the bodies held at a time, until Forget. 0: 64
+	Bodies int
 }
 
-// Member is a receiver and relay of chunks, dealt chunks in proportion to its
-// weight.
-type Member struct {
-	Node   shardkit.NodeID
-	Weight uint64
+// withDefaults fills in the zero values.
+func (c Config) withDefaults() (Config, error) {
+	if c.MaxBody < 0 || c.Small < 0 || c.Resend < 0 || c.PerPeer < 0 || c.Bodies < 0 {
+		return c, errors.New("erasure: negative setting")
+	}
+	if c.MaxBody > MaxLength {
+		return c, fmt.Errorf("erasure: bodies of %d bytes, at most %d", c.MaxBody, MaxLength)
+	}
+	if c.MaxBody == 0 {
+		c.MaxBody = 4 << 20
+	}
+	if c.Small == 0 {
+		c.Small = 4 << 10
+	}
+	if c.Resend == 0 {
+		c.Resend = 500 * time.Millisecond
+	}
+	if c.PerPeer == 0 {
+		c.PerPeer = 8
+	}
+	if c.Bodies == 0 {
+		c.Bodies = 64
+	}
+	return c, nil
 }
 
-// Group is a committee as the broadcast sees it. Sure is the weight of
-// members that is sure to hold its chunks (2q - W of the consensus): any
-// members of that weight together can rebuild a body.
-type Group struct {
-	Members []Member
-	Sure    uint64
+// maxMessage bounds a message: chunks are packed up to packTo bytes, and one
+// chunk can be as long as a body.
+func (c *Config) maxMessage() int {
+	return min(c.MaxBody, math.MaxInt32/2) + packTo + messageOverhead
 }
 
-// Inputs of the Core beside the five common ones:
-//
-//	SetGroup(now, id uint64, g Group) error  // a committee under a number of the caller's; at most a few live, Forget(id) drops
-//	DropGroup(id uint64)
-//	Disperse(now, group uint64, body []byte)  // -> Ready.Dispersed, and chunks go out
-//	Obtain(now, group uint64, from NodeID, ref []byte) error // the announced reference: -> Ready.Delivered
-//	Supply(now, group uint64, ref, body []byte) // a body obtained otherwise: judged like one from chunks
-//	Forget(ref []byte)                          // free everything about it
-//
-// Ready holds the effects of a Core since the last call of Ready.
+// Ready holds the effects of a Core since the last call of Ready. The Data of
+// messages to several peers is shared: nobody may write to it.
 type Ready struct {
 	Messages  []shardkit.Message
 	Jobs      []shardkit.Job
 	Dispersed []Dispersed
 	Delivered []Delivered
+	Bad       []BadPeer
 }
 
 // Dispersed reports that a body has been coded: Ref commits to codec, k, n,
@@ -58,11 +74,31 @@ type Dispersed struct {
 }
 
 // Delivered reports the body of a reference, or that the reference is bad:
-// no body encodes to it.
+// no body encodes to it. Body is shared with the core until Forget: it is not
+// to be changed.
 type Delivered struct {
 	Group    uint64
 	Ref      []byte
 	Body     []byte
 	ByChunks bool // rebuilt from chunks, not sent whole
 	Err      error
+}
+
+// BadPeer names a peer that sent a chunk which is not of the body that it
+// named.
+type BadPeer struct {
+	Peer shardkit.NodeID
+	Err  error
+}
+
+// Stats counts what a Core did.
+type Stats struct {
+	ChunksSent     uint64
+	ChunksReceived uint64 // taken in to be verified
+	ChunksBad      uint64
+	Encoded        uint64 // own bodies dispersed
+	Rebuilt        uint64 // bodies rebuilt from chunks
+	Wants          uint64 // requests for chunks sent
+	Served         uint64 // requests answered
+	EarlyDropped   uint64 // messages about bodies not announced for which there was no room
 }
