@@ -32,8 +32,8 @@ func Policies() []string {
 }
 
 // ParsePolicy reads a policy as Name writes it: "full", "full:min=4",
-// "cuckoo:k=4,shift=2", "pooled:percent=20+redraw=8". Parameters that are left
-// out, or 0, have their defaults.
+// "cuckoo:k=4,shift=2", "pooled:percent=20+redraw=8", "full+redraw=8/2".
+// Parameters that are left out, or 0, have their defaults.
 func ParsePolicy(s string) (Policy, error) {
 	text, redraw, wrapped := strings.Cut(s, "+redraw=")
 	kind, rest, more := strings.Cut(text, ":")
@@ -57,14 +57,16 @@ func ParsePolicy(s string) (Policy, error) {
 	if len(values) > 0 {
 		return nil, fmt.Errorf("reshard: policy %q: parameter %q", s, values[0].key)
 	}
-	if wrapped {
-		n, err := strconv.ParseUint(redraw, 10, 16)
-		if err != nil || n == 0 {
-			return nil, fmt.Errorf("reshard: policy %q: redraws %q", s, redraw)
-		}
-		p = Redraw{Policy: p, Tries: int(n)}
+	if !wrapped {
+		return p, nil
 	}
-	return p, nil
+	tries, units, limited := strings.Cut(redraw, "/")
+	n, err := strconv.ParseUint(tries, 10, 16)
+	m, err2 := strconv.ParseUint(units, 10, 24)
+	if err != nil || n == 0 || limited && (err2 != nil || m == 0) {
+		return nil, fmt.Errorf("reshard: policy %q: redraws %q", s, redraw)
+	}
+	return Redraw{p, int(n), int(m)}, nil
 }
 
 func newPolicy(kind string, get func(key string) int) Policy {

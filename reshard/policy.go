@@ -26,17 +26,18 @@ func (p Full) Assign(prev Assignment, units []Unit, shards int, seed shardkit.Ha
 func (p Full) deal(d *deal) { d.permute() }
 
 // Cuckoo is the rule of Awerbuch and Scheideler with a rebalancing step, as
-// sharded chains propose it. The shards are arcs of one circle; a joiner lands
-// at a random point, which decides its shard, and throws out the K units
-// nearest to it, which go to random points of the circle. Then each of the
-// larger half of the shards gives Shift random units to shards of the smaller
-// half, as long as it is the larger one.
+// sharded chains propose it. The shards are equal arcs of one circle; a joiner
+// lands at a random point, which decides its shard, and throws out the units
+// within K/n of the circle around it, K on average, more where it is crowded;
+// they go to random points of the circle. Then each of the larger half of the
+// shards gives Shift random units to shards of the smaller half, as long as it
+// is the larger one.
 //
 // The points of those who stay are drawn afresh each epoch, so that nobody
-// knows them before the seed; the K nearest are then just K random members of
-// the shard, and no point needs to be remembered.
+// knows them before the seed; the nearest are then just random members of the
+// shard, and no point needs to be remembered.
 type Cuckoo struct {
-	K     int // units displaced per joiner. 0: 4
+	K     int // units displaced per joiner, in the mean. 0: 4
 	Shift int // units given by each shard of the larger half. 0: 4
 	Min   int // least units of a shard. 0: 1
 }
@@ -61,7 +62,7 @@ func (p Cuckoo) deal(d *deal) {
 	p = p.defaults()
 	for _, i := range d.joiners {
 		s := d.rng.intn(len(d.lists))
-		out := d.evict(s, p.K)
+		out := d.evict(s, d.crowd(s, p.K))
 		d.put(i, s)
 		for _, e := range out {
 			d.put(e, d.rng.intn(len(d.lists)))
@@ -122,8 +123,8 @@ func (p Bounded) deal(d *deal) {
 }
 
 // Commensal is the commensal cuckoo rule of Sen and Freedman: a joiner goes to
-// a random shard that is ready, and K random members of it go to random
-// shards. A shard that took a joiner is ready again when K−1 displaced ones
+// a random shard that is ready, and K random members of it, more if it is
+// larger than the mean and fewer if it is smaller, go to random shards. A shard that took a joiner is ready again when K−1 displaced ones
 // have come to it. Every shard begins an epoch ready. If none is, the one
 // that is closest takes the joiner.
 type Commensal struct {
@@ -159,7 +160,7 @@ func (p Commensal) deal(d *deal) {
 				}
 			}
 		}
-		out := d.evict(s, k)
+		out := d.evict(s, d.crowd(s, k))
 		d.put(i, s)
 		wait[s] = k - 1
 		for _, e := range out {

@@ -31,7 +31,7 @@ func policies(t testing.TB) []reshard.Policy {
 	var out []reshard.Policy
 	for _, s := range []string{"full", "full:min=3", "cuckoo", "cuckoo:k=1,shift=1,min=2", "cuckoo:k=9,shift=20",
 		"bounded", "bounded:k=5,min=2", "bounded:percent=10", "commensal", "commensal:k=1", "pooled", "pooled:percent=50,min=3",
-		"gradual", "gradual:percent=10", "full+redraw=4"} {
+		"gradual", "gradual:percent=10", "full+redraw=4", "full+redraw=4/3"} {
 		p, err := reshard.ParsePolicy(s)
 		require.NoError(t, err)
 		again, err := reshard.ParsePolicy(p.Name())
@@ -162,7 +162,7 @@ func TestRefusals(t *testing.T) {
 		_, _, err = p.Assign(double, four, 2, hash(0))
 		require.ErrorContains(t, err, "twice")
 	}
-	for _, s := range []string{"", "fool", "full:k=2", "full:", "cuckoo:k", "cuckoo:k=-1", "cuckoo:k=1,k=2", "full:min=1,", "full+redraw=0", "full+redraw="} {
+	for _, s := range []string{"", "fool", "full:k=2", "full:", "cuckoo:k", "cuckoo:k=-1", "cuckoo:k=1,k=2", "full:min=1,", "full+redraw=0", "full+redraw=", "full+redraw=1/0"} {
 		p, err := reshard.ParsePolicy(s)
 		require.Error(t, err, "%q gave %v", s, p)
 	}

@@ -283,6 +283,23 @@ func (d *deal) evict(shard, n int) []int32 {
 	return out
 }
 
+// crowd returns k times a shard's size over the mean size, rounded up or down
+// by lot so that the mean is right. It is what keeps sizes from drifting.
+func (d *deal) crowd(shard, k int) int {
+	total := 0
+	for _, list := range d.lists {
+		total += len(list)
+	}
+	if total == 0 {
+		return 0
+	}
+	n := k * len(d.lists) * len(d.lists[shard])
+	if d.rng.intn(total) < n%total {
+		return n/total + 1
+	}
+	return n / total
+}
+
 // smallest returns a smallest shard, equal ones by lot.
 func (d *deal) smallest() int {
 	best, ties := 0, 1

@@ -3,16 +3,18 @@ package reshard
 import (
 	"crypto/sha3"
 	"encoding/binary"
+	"io"
 	"math/bits"
 
 	"github.com/shardkit/shardkit"
 )
 
-// A stream is the randomness of one deal: cSHAKE256 with this package's own
-// customization string over the epoch's seed and the policy's name, so that
-// nothing else derived from the same seed ever sees the same bytes.
+// A stream is the randomness of one deal. In a chain it is cSHAKE256 with this
+// package's own customization string over the epoch's seed and the policy's
+// name, so that nothing else derived from the same seed ever sees the same
+// bytes. Simulations put a faster generator in its place.
 type stream struct {
-	xof *sha3.SHAKE
+	src io.Reader
 	buf [1088]byte // eight blocks of the sponge
 	pos int
 }
@@ -23,14 +25,14 @@ func newStream(seed shardkit.Hash, name string) stream {
 	x := sha3.NewCSHAKE256(nil, []byte(streamTag))
 	x.Write(seed[:])
 	x.Write([]byte(name))
-	s := stream{xof: x}
+	s := stream{src: x}
 	s.pos = len(s.buf)
 	return s
 }
 
 func (s *stream) uint64() uint64 {
 	if s.pos == len(s.buf) {
-		s.xof.Read(s.buf[:]) // never fails
+		s.src.Read(s.buf[:]) // neither source ever fails
 		s.pos = 0
 	}
 	v := binary.BigEndian.Uint64(s.buf[s.pos:])
