@@ -34,57 +34,70 @@ type Head struct {
 }
 
 // ServerConfig is what the serving side of a replica is made from. The
-// functions return what a job runs; they must read a consistent snapshot.
+// functions are called by the Server's owner and return what a job runs, on
+// another goroutine; what is returned must read a consistent snapshot and may
+// fail if the thing is not there any more.
 type ServerConfig struct {
-	Hops   func(from shardkit.Epoch, max int) func() ([]Hop, error)
-	Head   func() func() (*Head, error)                                                               // newest height whose ranges can be served for a while
-	Range  func(h shardkit.Height, from shardkit.Hash, maxBytes int) func() (chunk []byte, err error) // proven range of the state at h
+	// Hops reads at most max consecutive hops from an epoch on; none if there
+	// is no such epoch yet.
+	Hops func(from shardkit.Epoch, max int) func() ([]Hop, error)
+	// Head reads the newest head whose ranges can be served for a while; nil if
+	// there is none. All nodes that join at a time are best given the same one.
+	Head func() func() (*Head, error)
+	// Range reads a proven range of the state at height h, of about maxBytes.
+	Range func(h shardkit.Height, from shardkit.Hash, maxBytes int) func() (chunk []byte, err error)
+	// Blocks reads at most max consecutive blocks, of about maxBytes, but at
+	// least one if there is one of height from.
 	Blocks func(from shardkit.Height, max, maxBytes int) func() ([]Block, error)
 
-	MaxBytes int // of one answer. 0: 512 KiB
+	MaxBytes int // of one answer, but at least one piece. 0: 512 KiB
 	PerPeer  int // requests of one peer being served at a time; more are refused. 0: 4
 }
 
-// ClientConfig is what the joining side is made from. The functions return
-// what a job runs.
+// ClientConfig is what the joining side is made from. The functions are
+// called by the Client's owner and return what a job runs, on another
+// goroutine.
 type ClientConfig struct {
 	Self  shardkit.NodeID
 	Shard shardkit.ShardID
 
-	// CheckHop verifies a hop under the encoded committee of its epoch.
+	// CheckHop verifies a hop under the encoded committee of its epoch: its
+	// certificate, and that its header names its Committee.
 	CheckHop func(committee []byte, h Hop) func() error
+	// CheckHops verifies consecutive hops at once, the first under committee,
+	// each other one under the committee of the one before, and returns how
+	// many are good and what is wrong with the next one. nil: CheckHop is used
+	// for each; with batch verification, this is faster.
+	CheckHops func(committee []byte, run []Hop) func() (good int, err error)
 	// CheckHead verifies a head under the committee of its epoch, and that its fields are the header's.
 	CheckHead func(committee []byte, h Head) func() error
 	// Begin makes room for the state of head h; resume is the place from which
 	// ranges are still missing (zero: from the start).
 	Begin func(h Head) func() (resume shardkit.Hash, err error)
+	// Gaps reads which ranges of the key space are missing, in order, once
+	// Begin has run. nil: all from resume on. With it nothing is fetched twice
+	// after a crash; without, what was written behind the first gap is.
+	Gaps func() func() ([]Gap, error)
 	// CheckRange verifies a chunk that starts at from under root and returns
 	// where the next one starts; done if it was the last.
 	CheckRange func(root, from shardkit.Hash, chunk []byte) func() (next shardkit.Hash, done bool, err error)
-	// Write stores verified chunks durably.
+	// Write stores verified chunks durably. Chunks come from several places at
+	// a time and can overlap; one Write runs at a time.
 	Write func(from shardkit.Hash, chunk []byte) func() error
 	// Finish checks the whole and opens it.
 	Finish func(h Head) func() error
 	// CheckBlock verifies the certificate of a block and that header, body and
-	// certificate belong together. Blocks come in order of height.
+	// certificate belong together. It is called in order of height; the jobs
+	// may run at the same time.
 	CheckBlock func(b Block) func() error
 
-	Parallel int           // range requests under way. 0: 4
+	Parallel int           // requests under way. 0: 4
+	MaxBytes int           // asked for in one answer. 0: 512 KiB
 	Timeout  time.Duration // of one request. 0: 2 s
 	Poll     time.Duration // period of asking for new blocks when following. 0: 250 ms
-	Window   int           // verified blocks held until applied. 0: 64
+	Window   int           // blocks held until applied. 0: 64
 }
 
-// Inputs of the Client beside the five common ones:
-//
-//	SetPeers(now, nodes []NodeID)                         // whom to ask: the members of the shard
-//	Sync(now, epoch Epoch, committee []byte)              // trusted: committee of epoch+1 (hop epoch+1 is checked under it). Hops, then state of the newest head, then follows
-//	Follow(now, next Height)                              // state is there: fetch blocks from next on, for ever, until Stop
-//	Applied(now, h Height)                                // the application has applied blocks up to h (by itself or from Ready.Blocks)
-//	Hint(now, peer NodeID, h Height)                      // somebody claims height h: ask at once
-//	Stop(now)
-//	Stats() Stats // bytes, hops, ranges, blocks, retries
-//
 // Ready holds the effects of a Client since the last call of Ready.
 type Ready struct {
 	Messages []shardkit.Message
@@ -94,6 +107,10 @@ type Ready struct {
 	Bad      []BadPeer
 	Err      error // the sync failed for good (own disk): the client has stopped
 }
+
+// Gap is a part of the key space: from From on up to and without To; To zero
+// means to the end.
+type Gap struct{ From, To shardkit.Hash }
 
 // Synced reports a finished state download.
 type Synced struct {
@@ -105,7 +122,8 @@ type Synced struct {
 	Bytes     int
 }
 
-// BadPeer names a peer that sent something that failed its check.
+// BadPeer names a peer that sent something that failed its check. The client
+// does not ask it for a while.
 type BadPeer struct {
 	Peer shardkit.NodeID
 	Err  error

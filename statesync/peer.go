@@ -1,0 +1,263 @@
+package statesync
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/shardkit/shardkit"
+)
+
+const (
+	perPeer  = 2        // requests a client has under way at one peer
+	minBytes = 16 << 10 // asked for at least, however slow a peer seems
+	// banTimeouts is for how many timeouts a peer that sent something wrong is
+	// not asked. Not for ever: if all peers are banned, by a fault of one's own,
+	// say, the sync must come out of it.
+	banTimeouts = 10
+)
+
+// peer is whom a client may ask.
+type peer struct {
+	node     shardkit.NodeID
+	underway int           // requests
+	used     uint64        // turn of the last request: who waits longest is asked next
+	until    time.Duration // not asked before then
+	fails    int           // timeouts and refusals in a row
+	maxBytes int           // asked for at once: halved by each timeout
+	headless int           // round in which its head led nowhere
+	gone     int           // round in which it said that it does not serve the head
+	back     time.Duration // when to try whether it does: it may only have been behind
+}
+
+// ask is a request under way.
+type ask struct {
+	request
+	peer     *peer
+	deadline time.Duration
+	segment  *segment // of a range
+}
+
+// covers reports whether the request is for piece n, among others.
+func (a *ask) covers(kind uint8, n uint64) bool {
+	return a.kind == kind && n >= a.from && n-a.from < uint64(a.most)
+}
+
+// SetPeers says whom to ask: the members of the shard. What is known of those
+// that were there before stays.
+func (c *Client) SetPeers(now time.Duration, nodes []shardkit.NodeID) {
+	c.advance(now)
+	var peers []*peer
+	for _, node := range nodes {
+		if node == c.cfg.Self || findPeer(peers, node) != nil {
+			continue
+		}
+		p := findPeer(c.peers, node)
+		if p == nil {
+			p = &peer{node: node, maxBytes: c.cfg.MaxBytes}
+		}
+		peers = append(peers, p)
+	}
+	c.peers = peers
+	c.pump()
+}
+
+func findPeer(peers []*peer, node shardkit.NodeID) *peer {
+	for _, p := range peers {
+		if p.node == node {
+			return p
+		}
+	}
+	return nil
+}
+
+// pick returns the peer to ask next among those that suit: the one with the
+// least under way, and of these the one that was not asked for longest. Nil if
+// there is none now; the client then wakes when there may be.
+func (c *Client) pick(suits func(*peer) bool) *peer {
+	var best *peer
+	for _, p := range c.peers {
+		switch {
+		case suits != nil && !suits(p) || p.underway >= perPeer:
+		case p.until > c.now:
+			c.wakeAt(p.until)
+		case best == nil || p.underway < best.underway || p.underway == best.underway && p.used < best.used:
+			best = p
+		}
+	}
+	return best
+}
+
+// ask sends a request.
+func (c *Client) ask(p *peer, q request) *ask {
+	c.turn++
+	q.id = c.turn
+	p.used = c.turn
+	p.underway++
+	a := &ask{request: q, peer: p, deadline: c.now + c.cfg.Timeout<<min(p.fails, 3)}
+	c.asks = append(c.asks, a)
+	c.stats.Requests++
+	c.ready.Messages = append(c.ready.Messages, shardkit.Message{
+		To: p.node, Class: shardkit.ClassSync, Data: q.appendTo(nil),
+	})
+	return a
+}
+
+// underway counts the requests of a kind.
+func (c *Client) underway(kind uint8) (n int) {
+	for _, a := range c.asks {
+		if a.kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// isAsked reports whether a request of a kind is under way at a peer.
+func (c *Client) isAsked(p *peer, kind uint8) bool {
+	for _, a := range c.asks {
+		if a.peer == p && a.kind == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// asked returns a function that reports whether piece n has been asked for.
+func (c *Client) asked(kind uint8) func(n uint64) bool {
+	return func(n uint64) bool {
+		for _, a := range c.asks {
+			if a.covers(kind, n) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// take removes the request with this id from those under way.
+func (c *Client) take(from shardkit.NodeID, id uint64) *ask {
+	for i, a := range c.asks {
+		if a.id == id && a.peer.node == from {
+			c.asks = append(c.asks[:i], c.asks[i+1:]...)
+			a.peer.underway--
+			if a.segment != nil {
+				a.segment.asked = false
+			}
+			return a
+		}
+	}
+	return nil
+}
+
+// forget drops all requests under way; their answers will be ignored.
+func (c *Client) forget() {
+	for _, a := range c.asks {
+		a.peer.underway--
+	}
+	c.asks = nil
+}
+
+// expire gives up requests that have taken too long.
+func (c *Client) expire() {
+	for i := 0; i < len(c.asks); {
+		a := c.asks[i]
+		if a.deadline > c.now {
+			i++
+			continue
+		}
+		c.take(a.peer.node, a.id)
+		c.stats.Timeouts++
+		a.peer.maxBytes = max(minBytes, a.peer.maxBytes/2)
+		c.failed(a.peer)
+	}
+}
+
+// failed notes that a peer did not do what it was asked, for reasons that may
+// be honest, and leaves it alone for a while.
+func (c *Client) failed(p *peer) {
+	p.fails++
+	p.until = max(p.until, c.now+c.cfg.Timeout/4<<min(p.fails-1, 5))
+}
+
+// served notes that a peer did what it was asked.
+func (c *Client) served(p *peer) {
+	p.fails = 0
+	p.maxBytes = min(c.cfg.MaxBytes, 2*p.maxBytes)
+}
+
+// bad reports a peer that sent something wrong, and does not ask it for long.
+func (c *Client) bad(p *peer, err error) {
+	c.stats.Bad++
+	p.until = c.now + banTimeouts*c.cfg.Timeout
+	c.ready.Bad = append(c.ready.Bad, BadPeer{Peer: p.node, Err: err})
+}
+
+// Deliver takes an answer.
+func (c *Client) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) error {
+	c.advance(now)
+	ans, err := decodeAnswer(msg)
+	if err != nil {
+		return fmt.Errorf("statesync: answer: %w", err)
+	}
+	a := c.take(from, ans.id)
+	if a == nil {
+		if ans.id > c.turn || ans.id == 0 {
+			return fmt.Errorf("statesync: answer: %w", errUnasked)
+		}
+		return nil // late, or to an earlier sync
+	}
+	c.stats.Bytes += uint64(len(msg))
+	if err := c.answered(a, &ans); err != nil {
+		c.bad(a.peer, err)
+		err = fmt.Errorf("statesync: answer: %w", err)
+		c.pump()
+		return err
+	}
+	c.pump()
+	return nil
+}
+
+// answered takes an answer to a request of this client. An error means that
+// the answer is not one to the request.
+func (c *Client) answered(a *ask, ans *answer) error {
+	if ans.kind == ansRefused {
+		c.refused(a, ans.reason)
+		return nil
+	}
+	if ans.kind != a.kind-askHops+ansHops {
+		return fmt.Errorf("kind %d to a question of kind %d", ans.kind, a.kind)
+	}
+	if len(ans.hops) > a.most || len(ans.blocks) > a.most {
+		return errors.New("more than was asked for")
+	}
+	c.served(a.peer)
+	switch a.kind {
+	case askHops:
+		c.onHops(a, ans)
+	case askHead:
+		c.onHead(a, ans)
+	case askRange:
+		c.onChunk(a, ans)
+	case askBlocks:
+		c.onBlocks(a, ans)
+	}
+	return nil
+}
+
+// refused takes note of a refusal.
+func (c *Client) refused(a *ask, reason uint8) {
+	c.stats.Refused++
+	switch {
+	case reason == refusedGone && a.kind == askRange:
+		a.peer.gone, a.peer.back = c.round, c.now+c.cfg.Timeout
+	case reason == refusedGone && a.kind == askHead:
+		a.peer.headless = c.round
+	default:
+		c.failed(a.peer)
+	}
+}
+
+// noTime is later than everything.
+const noTime = time.Duration(math.MaxInt64)

@@ -1,0 +1,148 @@
+package statesync_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/statesync"
+)
+
+// capture returns requests of each kind as a client makes them.
+func capture(t *testing.T, n int) [][]byte {
+	w := newWorld(1, 1)
+	j := newJoiner(t, w, &disk{}, []shardkit.NodeID{nodeID(0)}, nil)
+	var out [][]byte
+	for range n {
+		for _, m := range j.client.Ready().Messages {
+			out = append(out, m.Data)
+		}
+		j.client.Stop(0)
+		j.client.Follow(0, 5)
+	}
+	return out
+}
+
+func TestServerBounds(t *testing.T) {
+	reads := 0
+	s, err := statesync.NewServer(statesync.ServerConfig{
+		Hops: func(_ shardkit.Epoch, most int) func() ([]statesync.Hop, error) {
+			reads++
+			require.LessOrEqual(t, most, 256)
+			return func() ([]statesync.Hop, error) { return make([]statesync.Hop, most), nil }
+		},
+		Head: func() func() (*statesync.Head, error) {
+			return func() (*statesync.Head, error) { return nil, nil }
+		},
+		Range: func(_ shardkit.Height, _ shardkit.Hash, maxBytes int) func() ([]byte, error) {
+			return func() ([]byte, error) { return nil, errors.New("pruned") }
+		},
+		Blocks: func(_ shardkit.Height, most, maxBytes int) func() ([]statesync.Block, error) {
+			reads++
+			require.LessOrEqual(t, maxBytes, 1000)
+			return func() ([]statesync.Block, error) {
+				return []statesync.Block{{Body: make([]byte, 5000)}, {Body: make([]byte, 10)}}, nil
+			}
+		},
+		MaxBytes: 1000, PerPeer: 3,
+	})
+	require.NoError(t, err)
+	questions := capture(t, 8)
+
+	// A peer has three requests under way, the rest is refused at once.
+	for _, q := range questions {
+		require.NoError(t, s.Deliver(0, nodeID(1), q))
+	}
+	r := s.Ready()
+	require.Len(t, r.Jobs, 3)
+	require.Equal(t, 3, reads)
+	require.Len(t, r.Messages, len(questions)-3)
+	for _, m := range r.Messages {
+		require.Equal(t, nodeID(1), m.To)
+		require.Len(t, m.Data, 11)
+	}
+	// Another peer is served meanwhile.
+	require.NoError(t, s.Deliver(0, nodeID(2), questions[0]))
+	require.Len(t, s.Ready().Jobs, 1)
+	// One piece is sent even if it is over the limit, two are not.
+	for _, job := range r.Jobs {
+		s.Done(0, job.Run())
+	}
+	for _, m := range s.Ready().Messages {
+		require.Less(t, len(m.Data), 5100)
+		require.Equal(t, shardkit.ClassSync, m.Class)
+	}
+	require.NoError(t, s.Deliver(0, nodeID(1), questions[0]))
+	require.Len(t, s.Ready().Jobs, 1)
+
+	// All peers together have so many, whoever they say they are.
+	jobs := 0
+	for i := range 400 {
+		require.NoError(t, s.Deliver(0, nodeID(1000+i), questions[0]))
+		jobs += len(s.Ready().Jobs)
+	}
+	require.Equal(t, 256-2, jobs)
+
+	// Noise.
+	require.Error(t, s.Deliver(0, nodeID(1), nil))
+	require.Error(t, s.Deliver(0, nodeID(1), []byte("noise")))
+	s.Done(0, "noise")
+	s.Tick(0)
+	_, wakes := s.Wake()
+	require.False(t, wakes)
+}
+
+func TestConfigs(t *testing.T) {
+	_, err := statesync.NewServer(statesync.ServerConfig{})
+	require.Error(t, err)
+	_, err = statesync.NewClient(statesync.ClientConfig{})
+	require.Error(t, err)
+	good := newWorld(1, 1).serving()
+	good.PerPeer = -1
+	_, err = statesync.NewServer(good)
+	require.Error(t, err)
+}
+
+// TestClientRefuses: answers that are not ones.
+func TestClientRefuses(t *testing.T) {
+	w := newWorld(1, 1)
+	peer := nodeID(0)
+	fresh := func() (*statesync.Client, []byte) {
+		j := newJoiner(t, w, &disk{}, []shardkit.NodeID{peer}, nil)
+		m := j.client.Ready().Messages
+		require.Len(t, m, 1)
+		return j.client, m[0].Data
+	}
+	answer := func(question []byte, kind byte, rest ...byte) []byte {
+		return append(append([]byte{1, kind}, question[2:10]...), rest...)
+	}
+	for name, c := range map[string]struct {
+		msg func(q []byte) []byte
+		bad bool // the peer is blamed: the answer names its question
+	}{
+		"empty":        {func(q []byte) []byte { return nil }, false},
+		"noise":        {func(q []byte) []byte { return bytes.Repeat([]byte{7}, 100) }, false},
+		"future id":    {func(q []byte) []byte { return append([]byte{1, 17}, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) }, false},
+		"id 0":         {func(q []byte) []byte { return append([]byte{1, 17}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) }, false},
+		"another kind": {func(q []byte) []byte { return answer(q, 18, 0) }, true},
+		"too many": {func(q []byte) []byte {
+			return answer(q, 17, append([]byte{0, 0, 0, 0, 99}, make([]byte, 99*12)...)...)
+		}, true},
+	} {
+		client, q := fresh()
+		require.Error(t, client.Deliver(0, peer, c.msg(q)), name)
+		require.Equal(t, c.bad, len(client.Ready().Bad) == 1, name)
+	}
+	// Late, or from somebody else: nothing happens.
+	client, q := fresh()
+	require.NoError(t, client.Deliver(0, nodeID(3), answer(q, 17, 0, 0, 0, 0, 0)))
+	client.Tick(10 * time.Second)
+	require.NoError(t, client.Deliver(10*time.Second, peer, answer(q, 17, 0, 0, 0, 0, 0)))
+	require.Empty(t, client.Ready().Bad)
+	client.Done(0, "noise")
+	client.Persisted(0, 0)
+}
