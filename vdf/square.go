@@ -38,6 +38,7 @@ type squarer struct {
 
 	e       euclid
 	k       []uint64
+	m       scratch  // of compose
 	t, u    []uint64 // scratch of twice half+1
 	p, q    []uint64 // quotients e and g of quart+1 words
 	x, y, z []uint64 // the form before reduction, of half+1 words
@@ -57,6 +58,7 @@ func newSquarer(d *big.Int) *squarer {
 	s.one = words(h + 1)
 	s.one[0] = 1
 	s.k = words(h)
+	s.m = makeScratch(h, s.quart)
 	s.t, s.u = words(2*h+2), words(2*h+2)
 	s.p, s.q = words(s.quart+1), words(s.quart+1)
 	s.x, s.y, s.z, s.w = words(h+1), words(h+1), words(h+1), words(h+1)
@@ -147,59 +149,60 @@ func (s *squarer) finish(z, x *element) bool {
 	// v >= 0 and b of the sign that makes up for it.
 	minus := !s.e.odd
 	p, q := s.p, s.q
-	s.quotient(p, x, d0, v0, minus)  // (b d0 + c v0) / a
-	s.quotient(q, x, d1, v1, !minus) // (b d1 + c v1) / a
+	b, c := factor{x.b, x.neg}, factor{x.c, false}
+	s.quotient(p, b, d0, c, v0, minus, x.a)
+	s.quotient(q, b, d1, c, v1, !minus, x.a)
 
 	// With v0 = σ u0, v1 = -σ u1 (σ = -1 if minus), the coefficients are
 	//	A = d0² + p v0,  C = d1² + q v1,  B = 2 (d0 d1 + q v0) ± b.
 	w := s.half + 1
 	ax, cx, bx := s.x[:w], s.z[:w], s.y[:w]
-	s.product(ax, d0, d0, false)
+	s.product(ax, d0, d0)
 	s.signed(ax, p, v0, minus)
-	s.product(cx, d1, d1, false)
+	s.product(cx, d1, d1)
 	s.signed(cx, q, v1, !minus)
-	s.product(bx, d0, d1, false)
+	s.product(bx, d0, d1)
 	s.signed(bx, q, v0, minus)
 	add(bx, bx, bx)
-	b := s.w[:w]
-	copy(b, x.b)
-	b[w-1] = 0
-	if x.neg == minus {
-		sub(bx, bx, b)
-	} else {
-		add(bx, bx, b)
-	}
+	s.addSigned(bx, x.b, x.neg != minus)
 	if !minus {
 		neg(bx, bx)
 	}
 	return s.reduce(z, ax, bx, cx)
 }
 
-// quotient sets z, in two's complement, to (b d + c v)/a, which is exact. v
+// factor is a number in sign and magnitude.
+type factor struct {
+	abs []uint64
+	neg bool
+}
+
+// quotient sets z, in two's complement, to (x d + y v)/a, which is exact; v
 // counts negative if minus. Only the low words of everything enter: the
 // division is 2-adic. What is lost are as many high bits as a has zeros at its
 // end; the quotient is short enough to be recovered by its sign.
-func (s *squarer) quotient(z []uint64, x *element, d, v []uint64, minus bool) {
+func (s *squarer) quotient(z []uint64, x factor, d []uint64, y factor, v []uint64, minus bool, a []uint64) {
 	n := len(z)
 	clear(z)
-	addMulLow(z, x.b[:min(n, len(x.b))], d)
+	addMulLow(z, x.abs[:min(n, len(x.abs))], d)
+	minus = minus != y.neg
 	if x.neg != minus {
 		neg(z, z)
 	}
-	addMulLow(z, x.c[:min(n, len(x.c))], v)
+	addMulLow(z, y.abs[:min(n, len(y.abs))], v)
 	if minus {
 		neg(z, z)
 	}
-	tz := uint(trailingZeros(x.a))
-	a := s.w[:n]
-	for i := range a {
-		a[i] = window(x.a, 64*i+int(tz))
+	tz := uint(trailingZeros(a)) & 63
+	odd := s.w[:n]
+	for i := range odd {
+		odd[i] = window(a, 64*i+int(tz))
 	}
 	shiftRight(z, tz, 0)
-	inv := inverse64(a[0])
+	inv := inverse64(odd[0])
 	for i := range z {
 		m := z[i] * inv
-		subMul(z[i:], a[:n-i], m)
+		subMul(z[i:], odd[:n-i], m)
 		z[i] = m
 	}
 	// Sign extension from bit 64n - tz - 1.
@@ -207,15 +210,24 @@ func (s *squarer) quotient(z []uint64, x *element, d, v []uint64, minus bool) {
 	*top = uint64(int64(*top<<tz) >> tz)
 }
 
-// product sets z = x*y, or the negative of it; z is longer than the product.
-func (s *squarer) product(z, x, y []uint64, minus bool) {
+// addSigned adds b to z, or subtracts it unless plus. z is longer by a word.
+func (s *squarer) addSigned(z, b []uint64, plus bool) {
+	t := s.w[:len(z)]
+	n := copy(t, b)
+	clear(t[n:])
+	if plus {
+		add(z, z, t)
+	} else {
+		sub(z, z, t)
+	}
+}
+
+// product sets z = x*y, which has no more words in use than z.
+func (s *squarer) product(z, x, y []uint64) {
 	t := s.t[:len(x)+len(y)]
 	mul(t, x, y)
 	n := copy(z, t)
 	clear(z[n:])
-	if minus {
-		neg(z, z)
-	}
 }
 
 // signed adds p*v to z, or subtracts it if minus; p is in two's complement.

@@ -33,6 +33,50 @@ func TestSquareAgainstReference(t *testing.T) {
 	}
 }
 
+func TestComposeAgainstReference(t *testing.T) {
+	for _, bits := range []int{256, 320, 512, 1024, 2048} {
+		p := testGroup(t, bits)
+		s := newSquarer(p.d)
+		f, g := p.input([]byte("x")), p.input([]byte("y"))
+		for range 12 {
+			f, g = square(p.d, f), square(p.d, g)
+		}
+		x, y := s.newElement(), s.newElement()
+		x.setForm(f)
+		y.setForm(g)
+		slow := 0
+		for i := range 500 {
+			if x.a[0] == y.a[0] || !s.fastCompose(x, x, y) {
+				slow++
+			}
+			x.setForm(f)
+			y.setForm(g)
+			s.compose(x, x, y)
+			f = compose(p.d, f, g)
+			require.True(t, x.form().equal(f), "bits %d step %d", bits, i)
+			s.compose(y, y, x)
+			g = compose(p.d, g, f)
+			require.True(t, y.form().equal(g), "bits %d step %d", bits, i)
+		}
+		t.Log(bits, slow)
+	}
+}
+
+func BenchmarkCompose(b *testing.B) {
+	for _, bits := range []int{1024, 2048} {
+		b.Run(fmt.Sprint("bits=", bits), func(b *testing.B) {
+			p := testGroup(b, bits)
+			s := newSquarer(p.d)
+			x, y := s.newElement(), s.newElement()
+			x.setForm(p.input([]byte("x")))
+			y.setForm(p.input([]byte("y")))
+			for b.Loop() {
+				s.compose(x, x, y)
+			}
+		})
+	}
+}
+
 func BenchmarkSquare(b *testing.B) {
 	for _, bits := range []int{1024, 2048} {
 		b.Run(fmt.Sprint("bits=", bits), func(b *testing.B) {

@@ -1,0 +1,247 @@
+package vdf
+
+import "math/bits"
+
+// composeSlack is to compose what slack is to square. It is smaller, as the
+// quotients are larger in the worst case.
+const composeSlack = 14
+
+// scratch holds what compose needs beside the buffers of square.
+type scratch struct {
+	a1, a2, h, s, c    []uint64
+	t, y               []uint64
+	p0, q0, p1, q1, c2 []uint64
+}
+
+func makeScratch(half, quart int) scratch {
+	words := func(n int) []uint64 { return make([]uint64, n) }
+	return scratch{
+		a1: words(half), a2: words(half), h: words(half + 1), s: words(half + 1), c: words(half + 1),
+		t: words(half), y: words(half + 1),
+		p0: words(quart + 1), q0: words(quart + 1), p1: words(quart + 1), q1: words(quart + 1), c2: words(quart + 2),
+	}
+}
+
+// compose sets z = x*y. They may be the same.
+func (s *squarer) compose(z, x, y *element) {
+	if cmp(x.a, y.a) < 0 {
+		x, y = y, x
+	}
+	if !s.fastCompose(z, x, y) {
+		z.setForm(compose(s.d, x.form(), y.form()))
+	}
+}
+
+// fastCompose is NUCOMP for a1 >= a2, in the same view as square. With
+// d = gcd(a1, a2, (b1+b2)/2) and a1, a2 divided by d, the product of the forms
+// is
+//
+//	Q(u, v) = (a2 u² + b2 u v + d c2 v²) / a1  on the lattice  u = k v mod a1,
+//
+// where k solves a2 k = (b1-b2)/2 and (b1+b2)/2d k = -c2 mod a1.
+func (s *squarer) fastCompose(z, x, y *element) bool {
+	size := s.bits/2 - composeSlack
+	if bitLen(x.a) < size || bitLen(y.a) < size || cmp(x.a, y.a) == 0 {
+		return false
+	}
+	m := &s.m
+	h := s.half
+	copy(m.a1, x.a)
+	copy(m.a2, y.a)
+	s.e.init(m.a1, m.a2)
+	s.e.run(s.one)
+	g, u, plus := s.e.r0[0], s.e.u0[:h], s.e.odd
+	if s.e.r1[0] != 0 { // r1 = 1
+		g, u, plus = 1, s.e.u1[:h], !s.e.odd
+	} else if limbLen(s.e.r0) > 1 {
+		return false
+	}
+	// u*a2 = ±g mod a1, plus if plus is set.
+	hn := halfSum(m.h, x.b, x.neg, y.b, !y.neg) // (b1 - b2)/2
+	sn := halfSum(m.s, x.b, x.neg, y.b, y.neg)  // (b1 + b2)/2
+	d := gcd64(modWord(m.s, g), g)
+	if d > 1 {
+		divWord(m.a1, d)
+		divWord(m.a2, d)
+	}
+	if trailingZeros(m.a1) > composeSlack {
+		return false
+	}
+	copy(m.t, u)
+	if !s.solve(g, d, hn == plus, sn, y) {
+		return false
+	}
+	s.e.init(m.a1, s.k)
+	s.e.run(s.limit)
+	return s.finishCompose(z, x, y, d, hn, sn)
+}
+
+// solve sets s.k to k. m.t has u with u*a2 = g (before the division by d),
+// up to the sign that hn makes up for.
+func (s *squarer) solve(g, d uint64, hn, sn bool, y *element) bool {
+	m := &s.m
+	h := s.half
+	an := limbLen(m.a1)
+	if an < 2 {
+		return false
+	}
+	a := m.a1[:an]
+	clear(s.k)
+	t := s.t[:2*h+1]
+	mul(t, m.h[:h+1], m.t)
+	mod(s.k[:an], t, a, s.u[:an])
+	if hn && limbLen(s.k) > 0 {
+		sub(s.k, m.a1, s.k)
+	}
+	if g == d {
+		return true
+	}
+	// u*h solves the equation times g/d only. With i*s + j*g = d the solution is
+	// j*(u*h) - i*c2. Take i >= 0; then j = (d - i*s)/g has the sign of -s.
+	i := inverseWord(modWord(m.s, g)/d, g/d)
+	if sn {
+		i = (g/d - i) % (g / d)
+	}
+	clear(m.y)
+	m.y[h] = addMul(m.y[:h], m.s[:h], i)
+	if sn { // i*|s| + d
+		addWord(m.y, d)
+	} else if !subWord(m.y, d) { // i*|s| - d
+		return false
+	}
+	divWord(m.y, g)
+	// k = ∓y*k - i*c2
+	mul(t, m.y[:h+1], s.k)
+	mod(s.k[:an], t, a, s.u[:an])
+	if !sn && limbLen(s.k) > 0 {
+		sub(s.k, m.a1, s.k)
+	}
+	clear(t)
+	t[h+1] = addMul(t[:h+1], y.c[:h+1], i)
+	mod(m.t[:an], t, a, s.u[:an])
+	clear(m.t[an:])
+	if sub(s.k, s.k, m.t) != 0 {
+		add(s.k, s.k, m.a1)
+	}
+	return true
+}
+
+// finishCompose is to compose what finish is to square.
+func (s *squarer) finishCompose(z, x, y *element, d uint64, hn, sn bool) bool {
+	n := s.quart
+	if bitLen(s.e.r0) > s.bits/4+composeSlack || limbLen(s.e.r1) > n || limbLen(s.e.u1) > n || limbLen(s.e.u0) > n {
+		return false
+	}
+	m := &s.m
+	d0, d1 := s.e.r0[:n+1], s.e.r1[:n]
+	v0, v1 := s.e.u0[:n], s.e.u1[:n]
+	minus := !s.e.odd
+	clear(m.c2)
+	c := min(n+1, len(y.c))
+	addMul(m.c2[:c], y.c[:c], d)
+	a2, hf := factor{m.a2, false}, factor{m.h, !hn}
+	sf, c2 := factor{m.s, sn}, factor{m.c2[:n+1], false}
+	s.quotient(m.p0, a2, d0, hf, v0, minus, m.a1)
+	s.quotient(m.q0, sf, d0, c2, v0, minus, m.a1)
+	s.quotient(m.p1, a2, d1, hf, v1, !minus, m.a1)
+	s.quotient(m.q1, sf, d1, c2, v1, !minus, m.a1)
+
+	// A = d0 p0 + v0 q0, C = d1 p1 + v1 q1, B = 2 (d1 p0 + v1 q0) ± b1.
+	w := s.half + 1
+	ax, cx, bx := s.x[:w], s.z[:w], s.y[:w]
+	clear(ax)
+	clear(bx)
+	clear(cx)
+	s.signed(ax, m.p0, d0, false)
+	s.signed(ax, m.q0, v0, minus)
+	s.signed(cx, m.p1, d1, false)
+	s.signed(cx, m.q1, v1, !minus)
+	s.signed(bx, m.p0, d1, false)
+	s.signed(bx, m.q0, v1, !minus)
+	add(bx, bx, bx)
+	s.addSigned(bx, x.b, x.neg == minus)
+	if !minus {
+		neg(bx, bx)
+	}
+	return s.reduce(z, ax, bx, cx)
+}
+
+// halfSum sets z to |x + y|/2, for odd x and y in sign and magnitude, and
+// reports whether the sum is negative. z is longer by a word.
+func halfSum(z, x []uint64, xn bool, y []uint64, yn bool) (negative bool) {
+	n := len(x)
+	if xn == yn {
+		z[n] = add(z[:n], x, y)
+		negative = xn
+	} else if z[n] = 0; sub(z[:n], x, y) != 0 {
+		neg(z[:n], z[:n])
+		negative = yn
+	} else {
+		negative = xn
+	}
+	shiftRight(z, 1, 0)
+	return negative && limbLen(z) > 0
+}
+
+// modWord returns x mod d.
+func modWord(x []uint64, d uint64) uint64 {
+	if d == 1 {
+		return 0
+	}
+	var r uint64
+	for i := len(x) - 1; i >= 0; i-- {
+		_, r = bits.Div64(r, x[i], d)
+	}
+	return r
+}
+
+// divWord sets x = x / d.
+func divWord(x []uint64, d uint64) {
+	var r uint64
+	for i := len(x) - 1; i >= 0; i-- {
+		x[i], r = bits.Div64(r, x[i], d)
+	}
+}
+
+// addWord adds d to x.
+func addWord(x []uint64, d uint64) {
+	for i := range x {
+		x[i], d = bits.Add64(x[i], d, 0)
+	}
+}
+
+// subWord subtracts d from x and reports whether x was not less.
+func subWord(x []uint64, d uint64) bool {
+	for i := range x {
+		x[i], d = bits.Sub64(x[i], d, 0)
+	}
+	return d == 0
+}
+
+// gcd64 returns the greatest common divisor, b if a is 0.
+func gcd64(a, b uint64) uint64 {
+	for a != 0 {
+		a, b = b%a, a
+	}
+	return b
+}
+
+// inverseWord returns 1/a mod m for coprime a and m; 0 for m = 1.
+func inverseWord(a, m uint64) uint64 {
+	if m == 1 {
+		return 0
+	}
+	r0, r1 := m, a%m
+	u0, u1 := uint64(0), uint64(1)
+	odd := true // the sign of u1 is plus
+	for r1 > 1 {
+		k, z := r0/r1, r0%r1
+		r0, r1 = r1, z
+		u0, u1 = u1, u0+k*u1
+		odd = !odd
+	}
+	if !odd {
+		return m - u1
+	}
+	return u1
+}
