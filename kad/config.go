@@ -15,31 +15,31 @@ type Contact struct {
 	Addr  string // "host:port", at most MaxAddr bytes
 }
 
-// Config is what a Core is made from.
+// Config is what a Core is made from. It is validated by New and not changed
+// after.
 type Config struct {
 	Self      Contact
-	ShardBits int           // bits of the key space that name the shard
+	ShardBits int           // bits of the key space that name the shard, at most 32
 	Bootstrap []Contact     // where to begin; may be empty for a first node
-	K         int           // bucket size. 0: 16
-	Alpha     int           // parallel requests of a lookup. 0: 3
-	Paths     int           // disjoint paths of a lookup. 0: 4
+	Known     []Contact     // what Contacts returned in a former life; they serve like Bootstrap if they still answer
+	K         int           // bucket size, at most 32. 0: 16
+	Alpha     int           // parallel requests of a lookup, spread over its paths, at least one each. 0: 3
+	Paths     int           // disjoint paths of a lookup, at most 16. 0: 4
 	Timeout   time.Duration // of one request. 0: 1 s
 	Refresh   time.Duration // of a bucket. 0: 10 min
 	Seed      uint64        // of lookup targets when refreshing
 	// PerPrefix bounds the contacts of one address prefix (/24, /64) per bucket
 	// and, five times that, per table. Loopback is exempt. 0: 2
 	PerPrefix int
+	// Member tells who may serve a shard: contacts that claim a shard without
+	// right are not reported as its members. nil: every claim counts, and the
+	// limits by prefix are all that holds back somebody with many keys.
+	Member func(shard shardkit.ShardID, id shardkit.NodeID) bool
+	// MaxMembers bounds the contacts kept of each own shard, beside the table.
+	// 0: 4096
+	MaxMembers int
 }
 
-// Inputs of the Core beside the five common ones:
-//
-//	Start(now)                                   // joins through Bootstrap
-//	SetSelf(now, shards []ShardID, addr string)  // own shards change with the epoch: told to neighbours
-//	Find(now, shard ShardID, id NodeID)          // -> Ready.Found (Contact, or not found)
-//	FindShard(now, shard ShardID, max int)       // -> Ready.Members: contacts of nodes serving that shard
-//	Contacts() []Contact; Stats()
-//	A contact enters the table only after it answered our own ping at that address.
-//
 // Ready holds the effects of a Core since the last call of Ready.
 type Ready struct {
 	Routes   []Contact // addresses to be known to the transport before Messages are sent
