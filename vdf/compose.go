@@ -24,7 +24,13 @@ func makeScratch(half, quart int) scratch {
 
 // compose sets z = x*y. They may be the same.
 func (s *squarer) compose(z, x, y *element) {
-	if cmp(x.a, y.a) < 0 {
+	switch cmp(x.a, y.a) {
+	case 0:
+		if x.equal(y) {
+			s.square(z, x)
+			return
+		}
+	case -1:
 		x, y = y, x
 	}
 	if !s.fastCompose(z, x, y) {

@@ -86,6 +86,19 @@ func (z *element) setForm(f form) {
 	z.neg = f.b.Sign() < 0
 }
 
+// invert turns z into its inverse.
+func (z *element) invert() {
+	// Forms with b = a or a = c are their own: here, the identity alone.
+	if cmp(z.a, z.b) != 0 && (limbLen(z.c) > len(z.a) || cmp(z.a, z.c[:len(z.a)]) != 0) {
+		z.neg = !z.neg
+	}
+}
+
+// equal reports whether both are the same form.
+func (z *element) equal(x *element) bool {
+	return z.neg == x.neg && cmp(z.a, x.a) == 0 && cmp(z.b, x.b) == 0
+}
+
 // form returns the form that z holds.
 func (z *element) form() form {
 	f := form{toBig(z.a), toBig(z.b), toBig(z.c)}

@@ -70,6 +70,10 @@ func BenchmarkCompose(b *testing.B) {
 			x, y := s.newElement(), s.newElement()
 			x.setForm(p.input([]byte("x")))
 			y.setForm(p.input([]byte("y")))
+			for range 10 {
+				s.square(x, x)
+				s.square(y, y)
+			}
 			for b.Loop() {
 				s.compose(x, x, y)
 			}

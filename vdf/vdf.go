@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 
 	"github.com/shardkit/shardkit/internal/wire"
@@ -65,6 +66,19 @@ type Options struct {
 	// Progress, if not nil, is called now and then from the evaluating
 	// goroutine with the squarings done so far.
 	Progress func(done, total uint64)
+	// Workers is how many cores the proof may use, after the evaluation, which
+	// is sequential. 0: as many as there are
+	Workers int
+	// Journal, if not nil, is where the evaluation writes what it needs to go on
+	// after a crash: small records, one by one, some tens of megabytes in all at
+	// the most. An error of it ends the evaluation.
+	Journal io.Writer
+	// Resume is what an earlier evaluation of the same input wrote to its
+	// Journal. Bytes at its end that make no whole record are ignored; it is an
+	// error if the journal is of something else. The new Journal gets only what
+	// comes after Resume: it can be appended to the same file, cut to
+	// JournalSize.
+	Resume []byte
 }
 
 // Evaluate computes y = x^(2^t) by t squarings, one after the other, and the
@@ -73,35 +87,21 @@ func (p *Params) Evaluate(ctx context.Context, x []byte, t uint64, o Options) (o
 	if t == 0 || t > MaxT {
 		return nil, fmt.Errorf("vdf: %w: %d squarings", ErrParams, t)
 	}
-	start := p.input(x)
-	y := start
-	for i := uint64(0); i < t; i++ {
-		if i&1023 == 0 {
-			if err := ctx.Err(); err != nil {
-				return nil, fmt.Errorf("vdf: evaluation: %w", err)
-			}
-			if o.Progress != nil {
-				o.Progress(i, t)
-			}
-		}
-		y = square(p.d, y)
+	e := evaluation{d: p.d, start: p.input(x), plan: makePlan(t), opts: o}
+	e.label = expand(32, domainJournal, 0, new(big.Int).Neg(p.d).Bytes(), wire.AppendU64(nil, t), x)
+	if err := e.run(ctx); err != nil {
+		return nil, fmt.Errorf("vdf: evaluation: %w", err)
 	}
-	b := p.challenge(x, t, y)
-	// pi = x^floor(2^t / b), by long division.
-	pi, rem := principal(p.d), big.NewInt(1)
-	for i := uint64(0); i < t; i++ {
-		if i&1023 == 0 && ctx.Err() != nil {
-			return nil, fmt.Errorf("vdf: proof: %w", ctx.Err())
-		}
-		pi = square(p.d, pi)
-		rem.Lsh(rem, 1)
-		if rem.Cmp(b) >= 0 {
-			rem.Sub(rem, b)
-			pi = compose(p.d, pi, start)
-		}
+	pi, err := prove(ctx, p.d, e.plan, e.points, p.challenge(x, t, e.y), o.Workers)
+	if err != nil {
+		return nil, fmt.Errorf("vdf: proof: %w", err)
 	}
-	output = appendForm(nil, y, p.bits)
-	return appendForm(output, pi, p.bits), nil
+	output = appendForm(appendForm(nil, e.y, p.bits), pi, p.bits)
+	// Hours of work on one machine: a bit that has flipped must not get out.
+	if err := p.Verify(x, t, output); err != nil {
+		return nil, fmt.Errorf("vdf: this machine has computed wrongly: %w", err)
+	}
+	return output, nil
 }
 
 // Verify checks that output is what Evaluate returns for x and t. It is a pure
@@ -124,10 +124,19 @@ func (p *Params) Verify(x []byte, t uint64, output []byte) error {
 	}
 	b := p.challenge(x, t, y)
 	r := new(big.Int).Exp(big.NewInt(2), new(big.Int).SetUint64(t), b)
-	if !compose(p.d, power(p.d, pi, b), power(p.d, p.input(x), r)).equal(y) {
+	if !holds(p.d, p.input(x), y, pi, b, r) {
 		return fmt.Errorf("vdf: %w", ErrProof)
 	}
 	return nil
+}
+
+// holds reports whether pi^b * x^r = y.
+func holds(d *big.Int, x, y, pi form, b, r *big.Int) bool {
+	s := newSquarer(d)
+	e, f := s.newElement(), s.newElement()
+	e.setForm(pi)
+	f.setForm(x)
+	return s.powers(e, b, f, r).form().equal(y)
 }
 
 // challenge is the Fiat–Shamir prime. It binds everything that the statement

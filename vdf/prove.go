@@ -1,0 +1,270 @@
+package vdf
+
+import (
+	"context"
+	"math/big"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// maxPoints bounds the powers of x that are kept for the proof.
+const maxPoints = 1 << 16
+
+// plan says how the proof of T squarings is made (Wesolowski 2019, section
+// 4.1). With Q = floor(2^T / B) = sum of digits d(i) 2^(κ i), the proof x^Q is a
+// product of powers of the points x^(2^(κ i)). Points are kept for every γ-th i
+// only; the digits with i = o mod γ make one round:
+//
+//	x^Q = prod over o of (prod over j of x^(2^(κ γ j))^d(γ j + o))^(2^(κ o))
+//
+// Digits are signed, as inverses are free, and in a round the points with the
+// same |d| are multiplied first. A round costs a composition a point, and 2^κ.
+// The plan depends on T alone, so that a journal fits on any machine.
+type plan struct {
+	t     uint64
+	kappa int // κ, bits of a digit
+	gamma int // γ, rounds
+}
+
+func makePlan(t uint64) plan {
+	best, p := ^uint64(0), plan{}
+	for kappa := 1; kappa <= 22; kappa++ {
+		n := t/uint64(kappa) + 1
+		gamma := (n + maxPoints - 1) / maxPoints
+		if cost := n + gamma<<kappa; cost < best {
+			best, p = cost, plan{t, kappa, int(gamma)}
+		}
+	}
+	return p
+}
+
+// step is how many squarings lie between two points.
+func (p plan) step() uint64 { return uint64(p.kappa) * uint64(p.gamma) }
+
+// digits is the number of digits that can be other than zero: above, 2^κ and
+// what is left of T give less than B.
+func (p plan) digits() uint64 { return p.t / uint64(p.kappa) }
+
+// count is the number of points: those at multiples of step up to T.
+func (p plan) count() uint64 { return p.t/p.step() + 1 }
+
+// points keeps elements in one block of memory.
+type points struct {
+	half  int
+	words []uint64
+	neg   []bool
+}
+
+func newPoints(half, n int) *points {
+	return &points{half: half, words: make([]uint64, 0, 4*half*n), neg: make([]bool, 0, n)}
+}
+
+func (p *points) append(x *element) {
+	p.words = append(append(append(p.words, x.a...), x.b...), x.c...)
+	p.neg = append(p.neg, x.neg)
+}
+
+func (p *points) len() int { return len(p.neg) }
+
+// at makes x a view of point i. Its words are shared and must not be changed;
+// its sign may.
+func (p *points) at(x *element, i int) {
+	w := p.words[4*p.half*i:]
+	x.a, x.b, x.c = w[:p.half], w[p.half:2*p.half], w[2*p.half:4*p.half]
+	x.neg = p.neg[i]
+}
+
+// prove returns x^floor(2^t / b). Its work is spread over workers.
+func prove(ctx context.Context, d *big.Int, pl plan, pts *points, b *big.Int, workers int) (form, error) {
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	// A round is cut into parts if there are more workers than rounds; a part
+	// costs 2^κ of its own.
+	parts := 1
+	if workers > pl.gamma {
+		parts = min((workers+pl.gamma-1)/pl.gamma, 1+int(pl.digits())>>(pl.kappa+1))
+	}
+	results := make([]form, pl.gamma*parts)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range min(workers, len(results)) {
+		group.Go(func() {
+			w := newRound(d, pl, pts, b)
+			for i := int(next.Add(1)) - 1; i < len(results); i = int(next.Add(1)) - 1 {
+				if err := w.run(ctx, i/parts, i%parts, parts); err != nil {
+					cancel(err)
+					return
+				}
+				results[i] = w.total()
+			}
+		})
+	}
+	group.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return form{}, err
+	}
+	return assemble(d, pl, results, parts), nil
+}
+
+// assemble puts the rounds together, the last first.
+func assemble(d *big.Int, pl plan, results []form, parts int) form {
+	s := newSquarer(d)
+	one := principal(d)
+	z, t := product{s: s, e: s.newElement()}, s.newElement()
+	for o := pl.gamma - 1; o >= 0; o-- {
+		for range pl.kappa {
+			z.square()
+		}
+		for _, f := range results[o*parts : (o+1)*parts] {
+			if !f.equal(one) {
+				t.setForm(f)
+				z.compose(t)
+			}
+		}
+	}
+	if !z.set {
+		return one
+	}
+	return z.e.form()
+}
+
+// round is what a worker needs for a round.
+type round struct {
+	s       *squarer
+	pl      plan
+	pts     *points
+	div     digitizer
+	buckets []product // by |digit|
+}
+
+func newRound(d *big.Int, pl plan, pts *points, b *big.Int) *round {
+	r := &round{s: newSquarer(d), pl: pl, pts: pts, div: newDigitizer(pl, b)}
+	r.buckets = make([]product, 1<<(pl.kappa-1)+1)
+	return r
+}
+
+// chunk is how many digits are computed ahead.
+const chunk = 512
+
+// run fills the buckets with part out of parts of the points, for the digits
+// i = o mod γ.
+func (r *round) run(ctx context.Context, o, part, parts int) error {
+	for i := range r.buckets {
+		r.buckets[i].set = false
+	}
+	n := uint64(r.pts.len())
+	from, to := n*uint64(part)/uint64(parts), n*uint64(part+1)/uint64(parts)
+	gamma := uint64(r.pl.gamma)
+	var x element
+	digits := make([]int32, 0, chunk)
+	for j := from; j < to; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// Digits γj+o for the points from j on, as many as a chunk spans.
+		count := min((chunk+gamma-1)/gamma, to-j)
+		digits = r.div.digits(digits[:0], j*gamma+uint64(o), (count-1)*gamma+1)
+		for k := uint64(0); k < count; k++ {
+			d := digits[k*gamma]
+			if d == 0 {
+				continue
+			}
+			r.pts.at(&x, int(j+k))
+			if d < 0 {
+				d = -d
+				x.invert()
+			}
+			b := &r.buckets[d]
+			if b.e == nil {
+				b.s, b.e = r.s, r.s.newElement()
+			}
+			b.compose(&x)
+		}
+		j += count
+	}
+	return nil
+}
+
+// total returns the product of bucket[d]^d, by partial products from the top.
+func (r *round) total() form {
+	run := product{s: r.s, e: r.s.newElement()}
+	sum := product{s: r.s, e: r.s.newElement()}
+	for d := len(r.buckets) - 1; d > 0; d-- {
+		if r.buckets[d].set {
+			run.compose(r.buckets[d].e)
+		}
+		if run.set {
+			sum.compose(run.e)
+		}
+	}
+	if !sum.set {
+		return principal(r.s.d)
+	}
+	return sum.e.form()
+}
+
+// digitizer computes digits of floor(2^T / B).
+type digitizer struct {
+	pl plan
+	b  *big.Int
+}
+
+func newDigitizer(pl plan, b *big.Int) digitizer { return digitizer{pl, b} }
+
+// digits appends the signed digits i, i+1, … i+n-1.
+//
+// The plain digit is d(i) = floor(2^κ (2^(T-κ(i+1)) mod B) / B): the long
+// division of 2^T by B in base 2^κ, entered in the middle. It goes from high i
+// to low; then the carries that make digits signed go up. The carry into i is
+// 1 if the digit below is above 2^(κ-1); if it is just that, it depends on the
+// one below it.
+func (z *digitizer) digits(dst []int32, i, n uint64) []int32 {
+	low, size := i, z.pl.digits()
+	for low > 0 {
+		low--
+		if low < size && z.plain(nil, low, 1)[0] != 1<<(z.pl.kappa-1) {
+			break
+		}
+	}
+	start := len(dst)
+	dst = z.plain(dst, low, i+n-low)
+	carry, half := int32(0), int32(1)<<(z.pl.kappa-1)
+	for k := start; k < len(dst); k++ {
+		dst[k] += carry
+		if carry = 0; dst[k] > half {
+			dst[k] -= 2 * half
+			carry = 1
+		}
+	}
+	copy(dst[start:], dst[uint64(start)+i-low:])
+	return dst[:uint64(start)+n]
+}
+
+// plain appends the plain digits i … i+n-1.
+func (z *digitizer) plain(dst []int32, i, n uint64) []int32 {
+	start := uint64(len(dst))
+	for range n {
+		dst = append(dst, 0)
+	}
+	size := z.pl.digits()
+	if i >= size {
+		return dst
+	}
+	top := min(i+n, size) - 1
+	kappa := uint(z.pl.kappa)
+	e := new(big.Int).SetUint64(z.pl.t - uint64(kappa)*(top+1))
+	rem := e.Exp(big.NewInt(2), e, z.b)
+	q := new(big.Int)
+	for k := top; ; k-- {
+		rem.Lsh(rem, kappa)
+		q.QuoRem(rem, z.b, rem)
+		dst[start+k-i] = int32(q.Int64())
+		if k == i {
+			return dst
+		}
+	}
+}
