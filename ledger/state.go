@@ -199,17 +199,13 @@ func (s *State) Commit(st *Stage, version uint64, extra func(yield func(k, v []b
 	if err != nil {
 		return err
 	}
-	st.frozen = true
 	record, err := s.undoRecord(st, head)
 	if err != nil {
 		return err
 	}
 	log := newUndoLog(version, record)
 	next := &stateVersion{number: version, any: true, root: tree.hash, log: log, tree: &tree, count: st.count}
-	// From here on stages and views know what the store is about to do.
-	head.log.next.Store(log)
-	s.tip.Store(st)
-	st.parent.Store(nil)
+	s.publish(st, head, log)
 	expired := s.expired()
 	if err := s.apply(s.commitSets(st, next, record, extra), s.commitDeletes(st, expired)); err != nil {
 		return err
@@ -218,6 +214,14 @@ func (s *State) Commit(st *Stage, version uint64, extra func(yield func(k, v []b
 	defer s.mu.Unlock()
 	s.window = append(s.window[len(expired):len(s.window):len(s.window)], next)
 	return nil
+}
+
+// publish lets stages and views know what the store is about to do.
+func (s *State) publish(st *Stage, head *stateVersion, log *undoLog) {
+	st.frozen = true
+	head.log.next.Store(log)
+	s.tip.Store(st)
+	st.parent.Store(nil) // after the tip has moved, see live
 }
 
 // apply changes the store. Whatever stops it, be it a panic in a caller's
@@ -256,7 +260,7 @@ func (s *State) expired() []*stateVersion {
 
 // commitSets yields the pairs of a commit, those of the state in order of
 // their keys.
-func (s *State) commitSets(st *Stage, v *stateVersion, undo []byte, extra func(yield func(k, v []byte) bool)) func(func(k, v []byte) bool) {
+func (s *State) commitSets(st *Stage, v *stateVersion, undo []byte, extra iter.Seq2[[]byte, []byte]) iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) {
 		k := s.keys.key(kindData, make([]byte, 32))
 		at := len(k) - 32
@@ -296,7 +300,7 @@ func (s *State) commitSets(st *Stage, v *stateVersion, undo []byte, extra func(y
 }
 
 // commitDeletes yields the keys that a commit removes.
-func (s *State) commitDeletes(st *Stage, expired []*stateVersion) func(func(lo, hi []byte) bool) {
+func (s *State) commitDeletes(st *Stage, expired []*stateVersion) iter.Seq2[[]byte, []byte] {
 	return func(yield func(lo, hi []byte) bool) {
 		for i := range st.changes {
 			c := &st.changes[i]

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -102,7 +103,8 @@ type history struct {
 	state *ledger.State
 	now   model
 	past  map[uint64]model
-	keys  int // size of the key space
+	keys  int    // size of the key space
+	floor uint64 // versions below were out of the window once: a rewind does not bring them back
 }
 
 func newHistory(t *testing.T, cfg ledger.StateConfig, store ledger.Store, seed uint64) *history {
@@ -174,8 +176,11 @@ func (h *history) commit(st *ledger.Stage, m model) {
 // versions are those that must be viewable, newest first.
 func (h *history) versions() []uint64 {
 	all := slices.Sorted(maps.Keys(h.past))
+	for len(all) > h.cfg.Undo+1 || all[0] < h.floor {
+		all = all[1:]
+	}
 	slices.Reverse(all)
-	return all[:min(len(all), h.cfg.Undo+1)]
+	return all
 }
 
 // checkView compares a view with the model of its version.
@@ -263,11 +268,51 @@ func (h *history) block() {
 	if h.r.IntN(8) == 0 {
 		h.open()
 	}
+	if h.r.IntN(6) == 0 {
+		h.rewind()
+	}
 	if h.r.IntN(4) == 0 {
 		for _, v := range h.versions() {
 			h.checkView(v)
 		}
 	}
+}
+
+// rewind goes back to some version of the window.
+func (h *history) rewind() {
+	h.t.Helper()
+	kept := h.versions()
+	to := kept[h.r.IntN(len(kept))]
+	oldest, newest := h.state.Window()
+	equal(h.t, "oldest", oldest, kept[len(kept)-1])
+	equal(h.t, "newest", newest, kept[0])
+	open, err := h.state.View(kept[0])
+	must(h.t, err)
+	defer open.Close()
+	was, st := h.past[kept[0]], h.state.Begin()
+	var sets, deletes iter.Seq2[[]byte, []byte]
+	if h.cfg.Prefix == nil {
+		sets = func(yield func(k, v []byte) bool) { yield([]byte("rewound"), nil) }
+		deletes = func(yield func(k, v []byte) bool) { yield([]byte("beside"), nil) }
+	}
+	must(h.t, h.state.Rewind(to, sets, deletes))
+	equal(h.t, "version", h.state.Version(), to)
+	equal(h.t, "root", h.state.Root(), h.past[to].root())
+	h.checkStale(st)
+	if h.cfg.Undo > 0 {
+		for range 20 {
+			h.checkProof(open, was, h.key())
+		}
+	}
+	for v := range h.past {
+		if v > to {
+			delete(h.past, v)
+		}
+	}
+	h.now = maps.Clone(h.past[to])
+	h.floor = max(h.floor, oldest)
+	_, err = h.state.View(to + 1)
+	wantErr(h.t, err, ledger.ErrPruned)
 }
 
 func (h *history) checkStale(st *ledger.Stage) {
@@ -432,7 +477,7 @@ func TestStateDamage(t *testing.T) {
 			h.block()
 		}
 		must(t, clean.Scan(nil, nil, func(k, v []byte) error {
-			if k[2] == 'n' { // names are checked when they are read
+			if !bytes.HasPrefix(k, []byte("s/")) || k[2] == 'n' { // not of the state, and names are checked when they are read
 				return nil
 			}
 			damaged := clean.Clone()

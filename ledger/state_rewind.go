@@ -1,0 +1,134 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/shardkit/shardkit"
+)
+
+// Window returns the oldest and the newest version that can be viewed; those
+// between them that were committed can be too.
+func (s *State) Window() (oldest, newest uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.window[0].number, s.window[len(s.window)-1].number
+}
+
+// Rewind makes a version of the window the committed one again, and forgets
+// those after it. Pairs that the caller keeps beside the state change in the
+// same Apply, as in Commit: deletes are ranges as in Store. Stages become
+// stale; views stay what they are, those of forgotten versions too.
+func (s *State) Rewind(version uint64, sets, deletes iter.Seq2[[]byte, []byte]) error {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	if s.failed != nil {
+		return s.failed
+	}
+	v, err := s.versionAt(version)
+	if err != nil {
+		return err
+	}
+	st := s.tip.Load().child()
+	if err := s.reverse(st, v); err != nil {
+		return err
+	}
+	tree, err := st.compute()
+	if err != nil {
+		return err
+	}
+	if tree.hash != v.root {
+		return &DamageError{fmt.Sprintf("undo records since version %d", version), errors.New("root differs")}
+	}
+	head := s.head()
+	record, err := s.undoRecord(st, head)
+	if err != nil {
+		return err
+	}
+	// To the views, going back is one more change.
+	log := newUndoLog(version, record)
+	back := &stateVersion{number: version, any: v.any, root: tree.hash, log: log, tree: &tree, count: st.count}
+	s.publish(st, head, log)
+	err = s.apply(s.commitSets(st, back, nil, sets), func(yield func(lo, hi []byte) bool) {
+		_, end := s.keys.span(kindUndo)
+		if !yield(s.keys.undo(version+1), end) {
+			return
+		}
+		for lo, hi := range s.commitDeletes(st, nil) {
+			if !yield(lo, hi) {
+				return
+			}
+		}
+		if deletes != nil {
+			deletes(yield)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.window {
+		if s.window[i] == v {
+			s.window = append(s.window[:i:i], back)
+			break
+		}
+	}
+	return nil
+}
+
+// reverse changes st, on top of the committed state, back to version v.
+func (s *State) reverse(st *Stage, v *stateVersion) error {
+	since, err := v.log.since()
+	if err != nil {
+		return err
+	}
+	seen := map[shardkit.Hash]bool{} // the oldest change has the value
+	for _, l := range since {
+		for i := range l.entries {
+			e := l.entry(i)
+			if seen[e.key] {
+				continue
+			}
+			seen[e.key] = true
+			name, err := s.nameOf(&e, l)
+			if err != nil {
+				return err
+			}
+			switch {
+			case name == nil: // came and went since
+			case e.kind == undoAbsent:
+				err = st.Delete(name)
+			default:
+				err = st.Set(name, e.value)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nameOf returns the raw key of an entry of l: from the store, if the key is
+// there now, else from the commit that removed it. nil: it is not there now
+// and was not before l.
+func (s *State) nameOf(e *undoEntry, l *undoLog) ([]byte, error) {
+	name, ok, err := s.store.Get(s.keys.key(kindName, e.key[:]), nil)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: state: rewind: %w", err)
+	}
+	if ok {
+		return name, nil
+	}
+	if e.kind == undoAbsent {
+		return nil, nil
+	}
+	for ; l != nil; l = l.next.Load() {
+		if later, found := l.lookup(&e.key); found && later.kind == undoRemoved {
+			return later.name, nil
+		}
+	}
+	return nil, errStateRun
+}
