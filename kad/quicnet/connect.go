@@ -134,7 +134,7 @@ func (h *Host) follow(s *session) {
 // connect dials a peer and waits for its greeting.
 func (h *Host) connect(ctx context.Context, p *peer) (*session, error) {
 	h.dials.Add(1)
-	addr, ok := h.address(p.id)
+	addr, ok := p.nextAddr()
 	if !ok {
 		return nil, ErrNoAddress
 	}
@@ -159,6 +159,9 @@ func (h *Host) connect(ctx context.Context, p *peer) (*session, error) {
 	}
 	select {
 	case <-s.greeted:
+		p.mu.Lock()
+		p.good = addr
+		p.mu.Unlock()
 		return s, nil
 	case <-conn.Context().Done():
 		return nil, context.Cause(conn.Context())

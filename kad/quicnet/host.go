@@ -143,15 +143,20 @@ func (h *Host) ID() shardkit.NodeID { return h.id }
 func (h *Host) Addr() string { return h.udp.LocalAddr().String() }
 
 // SetAddr tells where a peer can be dialed. "" forgets it. An existing
-// connection stays.
+// connection stays; an attempt to dial another address is given up for this one.
 func (h *Host) SetAddr(id shardkit.NodeID, addr string) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	old := h.addrs[id]
 	if addr == "" {
 		delete(h.addrs, id)
-		return
+	} else {
+		h.addrs[id] = addr
 	}
-	h.addrs[id] = addr
+	p := h.peers[id]
+	h.mu.Unlock()
+	if p != nil && addr != "" && addr != old {
+		p.redial()
+	}
 }
 
 // Send queues a message for a peer and returns at once; it connects if need

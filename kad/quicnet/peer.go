@@ -31,8 +31,9 @@ type peer struct {
 	out     [classes]outbox
 	dialing bool          // a dialer is at work, or waits to try again
 	cancel  func()        // ends its present attempt; nil while it waits
-	joined  chan struct{} // wakes it: somebody connected
+	joined  chan struct{} // wakes it: somebody connected, or the address is another
 	fails   int
+	good    string // where it was last reached
 }
 
 // outbox is the messages of one class that wait.
@@ -199,11 +200,27 @@ func (p *peer) join(s *session) bool {
 	if p.cancel != nil {
 		p.cancel()
 	}
+	p.wake()
+	return true
+}
+
+// redial makes the dialer try at once, at the address that holds now.
+func (p *peer) redial() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fails = 0
+	if p.cancel != nil {
+		p.cancel()
+	}
+	p.wake()
+}
+
+// wake ends the dialer's pause. p.mu is held.
+func (p *peer) wake() {
 	if p.joined != nil {
 		close(p.joined)
 		p.joined = nil
 	}
-	return true
 }
 
 // lost says that a connection ended.
@@ -271,6 +288,19 @@ func (p *peer) backoff() time.Duration {
 	}
 	d := min(minBackoff<<min(p.fails-1, 16), p.h.cfg.MaxBackoff)
 	return d/2 + rand.N(d/2+1)
+}
+
+// nextAddr returns the address to dial: the one we were told of and, at every
+// second attempt, the one where the peer was last reached. What others say of
+// an address may be a lie.
+func (p *peer) nextAddr() (string, bool) {
+	addr, ok := p.h.address(p.id)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.good != "" && (!ok || p.fails%2 == 1) {
+		return p.good, true
+	}
+	return addr, ok
 }
 
 // try makes one attempt to connect.

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"sync"
@@ -252,6 +253,36 @@ func TestDialAgain(t *testing.T) {
 	send(t, a, b, shardkit.ClassVote, "early")
 	eventually(t, func() bool { return a.Stats().DialErrors >= 2 })
 	_, in := listen(t, 1, func(c *quicnet.Config) { c.Addr = addr })
+	eventually(t, func() bool { return in.len() == 1 })
+}
+
+// A better address counts at once, without waiting for the attempt under way.
+func TestBetterAddress(t *testing.T) {
+	a, _ := listen(t, 0, func(c *quicnet.Config) { c.DialTimeout = time.Minute })
+	b, in := listen(t, 1, nil)
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer silent.Close()
+	a.SetAddr(b.ID(), silent.LocalAddr().String())
+	send(t, a, b, 0, "x")
+	eventually(t, func() bool { return a.Stats().Dials == 1 })
+	a.SetAddr(b.ID(), b.Addr())
+	eventually(t, func() bool { return in.len() == 1 })
+}
+
+// A false address does not cut us off from a peer that we have reached before.
+func TestFalseAddress(t *testing.T) {
+	a, _ := listen(t, 0, func(c *quicnet.Config) { c.DialTimeout, c.MaxBackoff = 200*time.Millisecond, 50*time.Millisecond })
+	b, in := listen(t, 1, nil)
+	know(a, b)
+	send(t, a, b, 0, "1")
+	eventually(t, func() bool { return in.len() == 1 })
+	addr := b.Addr()
+	b.Close()
+	eventually(t, func() bool { return a.Stats().Connected == 0 })
+	_, in = listen(t, 1, func(c *quicnet.Config) { c.Addr = addr })
+	a.SetAddr(b.ID(), "127.0.0.1:1")
+	send(t, a, b, 0, "2")
 	eventually(t, func() bool { return in.len() == 1 })
 }
 
