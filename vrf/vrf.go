@@ -119,6 +119,8 @@ func (s Suite) curve() (curve, error) {
 	switch s {
 	case EdwardsTAI, EdwardsELL2:
 		return edwards{}, nil
+	case P256TAI, P256SSWU:
+		return nist{}, nil
 	}
 	return nil, fmt.Errorf("vrf: %w: %d", ErrSuite, uint8(s))
 }
