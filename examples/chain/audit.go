@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/shardkit/shardkit"
@@ -100,6 +101,9 @@ func (a *audit) fail(what *bool, format string, args ...any) {
 func (a *audit) open(c Copy) error {
 	r := &rules{id: a.id, shard: c.Shard, genesis: a.g}
 	ch, err := ledger.OpenChain(c.Store, r.chainConfig(0))
+	if errors.Is(err, ledger.ErrRestoring) {
+		return nil // a state sync that was not finished
+	}
 	if err != nil {
 		a.fail(&a.report.ReplicasAgree, "node %v shard %d: %v", c.Node, c.Shard, err)
 		return nil

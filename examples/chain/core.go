@@ -11,6 +11,7 @@ import (
 	"github.com/shardkit/shardkit/internal/wire"
 	"github.com/shardkit/shardkit/kad"
 	"github.com/shardkit/shardkit/ledger"
+	"github.com/shardkit/shardkit/statesync"
 	"github.com/shardkit/shardkit/xshard"
 )
 
@@ -18,13 +19,15 @@ import (
 type Config struct {
 	Genesis *Genesis
 	Self    shardkit.NodeID
-	Signer  fbft.Signer                                  // of the node's slot; nil: a node without one
-	Prove   func(alpha []byte) (pi []byte, err error)    // VRF of the node's slot; nil: none
-	Scheme  Scheme                                       // of all voting keys
-	Open    func(shardkit.ShardID) (ledger.Store, error) // store of a replica, made if missing; called in jobs
-	Held    []shardkit.ShardID                           // shards whose store exists from a former life
-	Log     [][]byte                                     // durable records of former lives, in order
-	Wall    uint64                                       // unix ms at now = 0
+	Signer  fbft.Signer                               // of the node's slot; nil: a node without one
+	Prove   func(alpha []byte) (pi []byte, err error) // VRF of the node's slot; nil: none
+	Scheme  Scheme                                    // of all voting keys
+	// Open opens the store of a replica, made if missing; called in jobs. fresh
+	// asks for an empty one beside an old one that is of no use any more.
+	Open func(s shardkit.ShardID, fresh bool) (ledger.Store, error)
+	Held []shardkit.ShardID // shards whose store exists from a former life
+	Log  [][]byte           // durable records of former lives, in order
+	Wall uint64             // unix ms at now = 0
 
 	// Follow makes a node without a seat join as an observer of the beacon, by
 	// state sync.
@@ -224,6 +227,13 @@ func (c *Core) retire(now time.Duration, r *replica) {
 	c.event(Event{Shard: r.shard, Kind: Retired})
 }
 
+// renew begins a replica again with an empty store and a state sync: what it
+// has is so old that nobody serves what comes after.
+func (c *Core) renew(now time.Duration, r *replica) {
+	c.retire(now, r)
+	c.host(now, r.shard, openFresh)
+}
+
 func (c *Core) replica(s shardkit.ShardID) *replica {
 	for _, r := range c.replicas {
 		if r.shard == s {
@@ -254,12 +264,26 @@ func (c *Core) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) erro
 		shard, _ = xshard.Target(body)
 	}
 	r := c.replica(shard)
+	if proto == protoRequest && (r == nil || !r.ready()) {
+		return c.refuse(from, shard, body)
+	}
 	if r == nil {
 		return fmt.Errorf("%w: %d", ErrShard, shard)
 	}
 	err := r.deliver(now, from, proto, body)
 	c.pump(now)
 	return err
+}
+
+// refuse tells somebody who wants to sync from a replica that is not here, or
+// not ready, to ask elsewhere.
+func (c *Core) refuse(from shardkit.NodeID, shard shardkit.ShardID, request []byte) error {
+	answer, err := statesync.Refuse(request)
+	if err != nil {
+		return err
+	}
+	c.send(from, shardkit.ClassSync, 0, protoAnswer, shard, answer)
+	return nil
 }
 
 // routed is a job's result on its way back to the part that wanted it.
@@ -351,9 +375,15 @@ func (c *Core) pump(now time.Duration) {
 // an epoch that some shard has left behind: those who did in time see its
 // hand-over through.
 func (c *Core) settle(now time.Duration) {
+	before := c.newest
 	for _, r := range c.replicas {
 		if r.tip != nil {
 			c.newest = max(c.newest, r.tip.out.meta.Epoch)
+		}
+	}
+	if c.newest != before {
+		for _, r := range c.replicas {
+			r.membersChanged(now)
 		}
 	}
 	for _, sets := range c.sets {

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,7 +57,8 @@ type Node struct {
 	refused atomic.Uint64
 
 	mu     sync.Mutex
-	stores map[shardkit.ShardID]*pebblestore.Store
+	stores []*pebblestore.Store
+	gens   map[shardkit.ShardID]int // the newest store of each shard
 }
 
 // errForeign says that a directory belongs to another chain.
@@ -73,7 +72,7 @@ func StartNode(cfg NodeConfig) (*Node, error) {
 	if err := cfg.Genesis.Validate(bls.VerifyPossession); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, ended: make(chan struct{}), stores: map[shardkit.ShardID]*pebblestore.Store{}}
+	n := &Node{cfg: cfg, ended: make(chan struct{}), gens: map[shardkit.ShardID]int{}}
 	held, err := n.claim()
 	if err != nil {
 		return nil, err
@@ -124,10 +123,11 @@ func (n *Node) claim() (held []shardkit.ShardID, err error) {
 		return nil, fmt.Errorf("chain: data directory: %w", err)
 	}
 	for _, e := range entries {
-		if s, ok := strings.CutPrefix(e.Name(), "shard-"); ok && e.IsDir() {
-			if v, err := strconv.ParseUint(s, 10, 32); err == nil {
-				held = append(held, shardkit.ShardID(v))
+		if s, gen, ok := parseStore(e.Name()); ok && e.IsDir() {
+			if _, known := n.gens[s]; !known {
+				held = append(held, s)
 			}
+			n.gens[s] = max(n.gens[s], gen)
 		}
 	}
 	slices.Sort(held)
@@ -197,15 +197,46 @@ func (n *Node) effects() loop.Effects {
 	return loop.Effects{Records: rd.Records, Seq: rd.Seq, Prune: rd.Prune, Messages: rd.Messages, Jobs: rd.Jobs}
 }
 
+// storeName names a replica's store: the shard, and a number that grows when a
+// replica begins again with an empty one.
+func storeName(s shardkit.ShardID, gen int) string { return fmt.Sprintf("shard-%d-%d", s, gen) }
+
+func parseStore(name string) (s shardkit.ShardID, gen int, ok bool) {
+	n, err := fmt.Sscanf(name, "shard-%d-%d", &s, &gen)
+	return s, gen, err == nil && n == 2 && storeName(s, gen) == name
+}
+
+// Stores lists the directories of all stores under a node's directory, with
+// their shards: the ones in use and those that were given up.
+func Stores(dir string) (map[string]shardkit.ShardID, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]shardkit.ShardID{}
+	for _, e := range entries {
+		if s, _, ok := parseStore(e.Name()); ok && e.IsDir() {
+			out[filepath.Join(dir, e.Name())] = s
+		}
+	}
+	return out, nil
+}
+
 // open opens a replica's store; the core calls it in a job.
-func (n *Node) open(s shardkit.ShardID) (ledger.Store, error) {
-	st, err := pebblestore.Open(filepath.Join(n.cfg.Dir, fmt.Sprintf("shard-%d", s)), n.cfg.Store)
+func (n *Node) open(s shardkit.ShardID, fresh bool) (ledger.Store, error) {
+	n.mu.Lock()
+	if fresh {
+		n.gens[s]++
+	}
+	name := storeName(s, n.gens[s])
+	n.mu.Unlock()
+	st, err := pebblestore.Open(filepath.Join(n.cfg.Dir, name), n.cfg.Store)
 	if err != nil {
 		return nil, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.stores[s] = st
+	n.stores = append(n.stores, st)
 	return st, nil
 }
 

@@ -97,6 +97,7 @@ func (r *replica) tick(now time.Duration) {
 	}
 	r.work(now)
 	r.propose(now)
+	r.unstick(now)
 }
 
 // wake says when the replica next wants tick.
@@ -118,6 +119,9 @@ func (r *replica) wake() (at time.Duration, ok bool) {
 	soonest(r.server.Wake())
 	if r.draw != nil {
 		soonest(r.draw.Wake())
+	}
+	if r.following {
+		soonest(r.moved+stuckAfter, true)
 	}
 	if !r.worked {
 		soonest(r.due()-r.core.cfg.Interval+r.core.cfg.Heartbeat, true)

@@ -20,13 +20,14 @@ const (
 	openGenesis openMode = iota // begin with the genesis state
 	openHeld                    // go on where a former life stopped
 	openJoin                    // sync the state, unless the store has one
+	openFresh                   // sync the state into an empty store
 )
 
 // open opens the store in a job.
 func (r *replica) open(now time.Duration, how openMode) {
 	open, shard, rules, undo := r.core.cfg.Open, r.shard, r.rules, r.core.cfg.Undo
 	r.job("store.open", 0, func() any {
-		store, err := open(shard)
+		store, err := open(shard, how == openFresh)
 		if err != nil {
 			return openedResult{how: how, err: err}
 		}
@@ -136,11 +137,21 @@ func (x *execution) recall() (sets []*Committees, err error) {
 
 // onOpened goes on from what the store holds.
 func (r *replica) onOpened(now time.Duration, res openedResult) {
-	if res.err != nil {
+	if res.store != nil {
+		r.store = res.store
+	}
+	switch {
+	case errors.Is(res.err, ledger.ErrRestoring):
+		r.core.renew(now, r) // a state sync was cut off
+		return
+	case res.err != nil:
 		r.core.fail(fmt.Errorf("chain: shard %d: open: %w", r.shard, res.err))
 		return
+	case res.at != nil && res.how == openJoin && res.store != nil && res.at.out.meta.Epoch+1 < r.core.newest:
+		r.core.renew(now, r)
+		return
 	}
-	r.store, r.chain = res.store, res.chain
+	r.chain = res.chain
 	if res.at != nil {
 		r.begin(now, res.at, res.sets)
 		return

@@ -53,6 +53,7 @@ type replica struct {
 	server     *statesync.Server
 	client     *statesync.Client
 	following  bool
+	moved      time.Duration   // when following began or last got on
 	ahead      shardkit.Height // a peer claims to work at this height
 	draw       *drg.Core
 	round      roundID
@@ -191,6 +192,7 @@ func (r *replica) advance(now time.Duration, t *tip) {
 		r.membersChanged(now)
 	}
 	if r.following {
+		r.moved = now
 		r.client.Applied(now, t.height)
 	}
 	r.nextHeight(now)
@@ -347,7 +349,7 @@ func (r *replica) membersChanged(now time.Duration) {
 	if r.closed {
 		return
 	}
-	var peers []shardkit.NodeID
+	peers := r.servers()
 	for s := range shardkit.ShardID(r.core.cfg.Genesis.Params.Shards) {
 		var nodes []shardkit.NodeID
 		for _, sets := range r.core.sets {
@@ -363,13 +365,27 @@ func (r *replica) membersChanged(now time.Duration) {
 		if r.relay != nil {
 			r.relay.SetMembers(now, s, nodes)
 		}
-		if s == r.shard {
-			peers = slices.DeleteFunc(slices.Clone(nodes), func(n shardkit.NodeID) bool { return n == r.core.cfg.Self })
-		}
 	}
 	if r.client != nil {
 		r.client.SetPeers(now, peers)
 	}
+}
+
+// servers are the nodes that most likely have the shard's newest state: the
+// members of the newest epoch that this node has seen anywhere, and of the one
+// before.
+func (r *replica) servers() (out []shardkit.NodeID) {
+	for _, sets := range r.core.sets {
+		if sets.Epoch > r.core.newest || sets.Epoch+1 < r.core.newest {
+			continue
+		}
+		for _, n := range sets.Nodes(r.shard) {
+			if n != r.core.cfg.Self && !slices.Contains(out, n) {
+				out = append(out, n)
+			}
+		}
+	}
+	return out
 }
 
 // finished reports whether the replica's duty is over: no seat in this epoch

@@ -101,19 +101,23 @@ func headOf(b *ledger.Block) (*statesync.Head, error) {
 	}, err
 }
 
+// errGone refuses a follower who asks for blocks from before this replica's
+// time: somebody else may have them.
+var errGone = errors.New("chain: blocks are not here")
+
 // readBlocks reads consecutive blocks for a follower.
 func readBlocks(c *ledger.Chain, from shardkit.Height, most, maxBytes int) (out []statesync.Block, err error) {
 	head, ok := c.Head()
 	for h := max(from, 1); ok && h <= head.Height && len(out) < most && maxBytes > 0; h++ {
 		b, err := c.Block(h)
 		if errors.Is(err, ledger.ErrNotFound) {
-			return out, nil
+			return out, errGone
 		}
 		if err != nil {
 			return nil, err
 		}
 		if len(b.Body) == 0 {
-			return out, nil // the block a state sync began at: its body was never here
+			return out, errGone // the block a state sync began at: its body was never here
 		}
 		raw, err := b.Header.AppendBinary(nil)
 		if err != nil {
@@ -306,9 +310,23 @@ func (r *rules) decodeCommittee(b []byte) (*fbft.Committee, error) {
 // follow fetches blocks from the tip on.
 func (r *replica) follow(now time.Duration) {
 	if !r.following {
-		r.following = true
+		r.following, r.moved = true, now
 		r.fetched, r.applying = nil, false
 		r.client.Follow(now, r.tip.height+1)
+	}
+}
+
+// stuckAfter is how long a follower may make no progress while it knows that
+// the shard is epochs ahead.
+const stuckAfter = 5 * time.Second
+
+// unstick begins again by state sync when nobody serves the blocks that come
+// next any more.
+func (r *replica) unstick(now time.Duration) {
+	if r.following && now >= r.moved+stuckAfter {
+		if r.moved = now; r.tip.out.meta.Epoch+1 < r.core.newest {
+			r.core.renew(now, r)
+		}
 	}
 }
 

@@ -32,6 +32,10 @@ type world struct {
 	faults  []string // invariants that a block broke, as they were noticed
 	hashes  map[string]shardkit.Hash
 	events  map[EventKind]int
+
+	old        []Copy // stores that were given up
+	onCommit   func(*simNode, Event)
+	lastCommit map[shardkit.ShardID]time.Duration
 }
 
 type options struct {
@@ -99,7 +103,7 @@ func newWorld(t testing.TB, opt options) *world {
 	}
 	w := &world{
 		t: t, opt: opt, nodes: map[shardkit.NodeID]*simNode{},
-		hashes: map[string]shardkit.Hash{}, events: map[EventKind]int{},
+		hashes: map[string]shardkit.Hash{}, events: map[EventKind]int{}, lastCommit: map[shardkit.ShardID]time.Duration{},
 	}
 	stake := estake.DefaultParams(opt.nodes)
 	stake.Lambda, stake.EpochReward = 60, 1000
@@ -168,8 +172,11 @@ func (w *world) add(id *simIdentity, i int, follow bool) {
 			Genesis: w.genesis, Self: id.node, Signer: id.signer, Prove: id.vrf.Prove, Scheme: w.scheme,
 			Log: log, Wall: wallStart + uint64(w.net.Now()/time.Millisecond), Follow: follow,
 			Timeout: 800 * time.Millisecond, Heartbeat: 500 * time.Millisecond, Small: 256,
-			Open: func(s shardkit.ShardID) (ledger.Store, error) {
-				if disks[s] == nil {
+			Open: func(s shardkit.ShardID, fresh bool) (ledger.Store, error) {
+				if disks[s] != nil && fresh {
+					w.old = append(w.old, Copy{id.node, s, disks[s]})
+				}
+				if disks[s] == nil || fresh {
 					disks[s] = ledger.NewMemStore()
 				}
 				return disks[s], nil
@@ -231,6 +238,9 @@ func (w *world) note(n *simNode, e Event) {
 		}
 		return
 	}
+	if w.onCommit != nil {
+		w.onCommit(n, e)
+	}
 	key := fmt.Sprint(e.Shard, "/", e.Header.Height)
 	if old, ok := w.hashes[key]; ok && old != e.Hash {
 		w.fault("fork: shard %d height %d: %v and %v", e.Shard, e.Header.Height, old, e.Hash)
@@ -249,6 +259,9 @@ func (w *world) audit() *Report {
 		for s, d := range n.disks {
 			copies = append(copies, Copy{id.node, s, d.Clone()})
 		}
+	}
+	for _, c := range w.old {
+		copies = append(copies, Copy{c.Node, c.Shard, c.Store.(*ledger.MemStore).Clone()})
 	}
 	rep, err := Audit(w.genesis, copies, w.wallet.accepted)
 	require.NoError(w.t, err)
@@ -446,6 +459,9 @@ func (w *world) status() (out string) {
 		for _, r := range n.replicas {
 			if r.tip == nil {
 				out += fmt.Sprintf(" [%d opening]", r.shard)
+				if r.client != nil {
+					out += fmt.Sprintf("%+v", r.client.Stats())
+				}
 				continue
 			}
 			out += fmt.Sprintf(" [%d h=%d e=%d ends=%v pool=%d draw=%d follow=%v]", r.shard, r.tip.height, r.tip.out.meta.Epoch,

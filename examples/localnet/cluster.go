@@ -248,15 +248,11 @@ func (c *cluster) closeAll() error {
 func (c *cluster) audit(accepted []chain.Transfer) (*chain.Report, error) {
 	var copies []chain.Copy
 	for _, m := range c.nodes {
-		dirs, err := filepath.Glob(filepath.Join(m.dir, "shard-*"))
+		dirs, err := chain.Stores(m.dir)
 		if err != nil {
 			return nil, err
 		}
-		for _, dir := range dirs {
-			var s shardkit.ShardID
-			if _, err := fmt.Sscanf(filepath.Base(dir), "shard-%d", &s); err != nil {
-				return nil, err
-			}
+		for dir, s := range dirs {
 			st, err := pebblestore.Open(dir, pebblestore.Options{CacheBytes: 8 << 20})
 			if err != nil {
 				return nil, err
