@@ -157,6 +157,9 @@ func VerifyRange(root, from shardkit.Hash, chunk []byte) (next shardkit.Hash, do
 	if len(v.leaves) > 0 {
 		r.Fail(errors.New("pairs left over"))
 	}
+	if !done && !v.beyond {
+		r.Fail(errors.New("the last chunk does not say so"))
+	}
 	if err := r.Close(); err != nil {
 		return shardkit.Hash{}, false, fmt.Errorf("%w: range: %w", ErrProof, err)
 	}
@@ -172,6 +175,15 @@ type rangeVerifier struct {
 	r      *wire.Reader
 	span   rangeSpan
 	leaves []treeLeaf // not yet used
+	beyond bool       // there is a key after the range
+}
+
+// outside notes the hash of what lies out of the range, from p on.
+func (v *rangeVerifier) outside(p *shardkit.Hash, h shardkit.Hash) shardkit.Hash {
+	if h != (shardkit.Hash{}) && bytes.Compare(p[:], v.span.last[:]) > 0 {
+		v.beyond = true
+	}
+	return h
 }
 
 // take returns the leaves under a prefix: they are the next ones, as the walk
@@ -192,7 +204,7 @@ func (v *rangeVerifier) take(p *shardkit.Hash, depth int) []treeLeaf {
 func (v *rangeVerifier) subtree(p shardkit.Hash, depth int) shardkit.Hash {
 	in, out := v.span.sees(&p, depth)
 	if out {
-		return v.r.Array32()
+		return v.outside(&p, v.r.Array32())
 	}
 	if in {
 		return treeFold(v.take(&p, depth), depth)
@@ -212,12 +224,11 @@ func (v *rangeVerifier) subtree(p shardkit.Hash, depth int) shardkit.Hash {
 		}
 		return own[0].hash
 	case tag == rangeOther:
-		key, value := v.r.Array32(), v.r.Array32()
-		last := treeLast(p, depth)
-		if bytes.Compare(key[:], p[:]) < 0 || bytes.Compare(key[:], last[:]) > 0 || v.span.has((*shardkit.Hash)(&key)) {
+		key, value := shardkit.Hash(v.r.Array32()), shardkit.Hash(v.r.Array32())
+		if treeFirst(key, depth) != p || v.span.has(&key) {
 			v.r.Fail(errors.New("a leaf out of place"))
 		}
-		return leafHash(key, value)
+		return v.outside(&key, leafHash(key, value))
 	default:
 		v.r.Fail(fmt.Errorf("%w: tag %d", wire.ErrValue, tag))
 		return shardkit.Hash{}

@@ -108,7 +108,7 @@ type history struct {
 }
 
 func newHistory(t *testing.T, cfg ledger.StateConfig, store ledger.Store, seed uint64) *history {
-	h := &history{t: t, r: newRand(t, seed), cfg: cfg, store: store, now: model{}, past: map[uint64]model{}, keys: 300}
+	h := &history{t: t, r: newRand(t, seed), cfg: cfg, store: store, now: model{}, past: map[uint64]model{0: {}}, keys: 300}
 	h.open()
 	return h
 }

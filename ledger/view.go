@@ -120,11 +120,35 @@ func (v *View) page(from shardkit.Hash, maxBytes int) (pairs []viewPair, more bo
 		if err == nil {
 			pairs, err = v.patch(pairs, from, last)
 		}
+		if err == nil && more && len(pairs) > 0 {
+			more, err = v.after(pairs[len(pairs)-1].key)
+		}
 		if err != nil || len(pairs) > 0 || !more {
 			return pairs, more, err
 		}
 		from = hashAfter(last) // not reached if last is the greatest hash: then more is false
 	}
+}
+
+// after reports whether the version has a key after k, which it has. The store
+// does not tell: what follows there may have come later.
+func (v *View) after(k shardkit.Hash) (bool, error) {
+	at, p := v.tree, shardkit.Hash{}
+	for depth := 0; at.keys() > 1; depth++ {
+		l, r, err := v.state.shape.sides(&at, p, depth, v.load)
+		if err != nil {
+			return false, err
+		}
+		if !treeBit(&k, depth) {
+			if r.keys() > 0 {
+				return true, nil
+			}
+			at = l
+		} else {
+			at, p = r, treeSide(p, depth)
+		}
+	}
+	return false, nil
 }
 
 // hashAfter is the hash after h, zero after the greatest.
