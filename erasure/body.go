@@ -30,10 +30,11 @@ type body struct {
 	busy     bool    // a job is under way
 	relayed  bool    // the own chunks went to all
 
-	peers []peer // by member
-	next  time.Duration
-	round int // how often members were asked
-	turn  int // whom to ask next
+	peers  []peer // by member
+	next   time.Duration
+	round  int // how often members were asked
+	turn   int // who was last asked for its own chunks
+	helper int // who was last asked for all that is missing; apart from turn, so that all have their turn
 }
 
 // peer is what is remembered of a member in regard to a body.
@@ -94,6 +95,7 @@ func (c *Core) add(now time.Duration, g *group, ref Ref) (*body, error) {
 		peers:  make([]peer, len(g.Members)),
 		next:   now + c.cfg.Resend,
 		turn:   g.self,
+		helper: g.self,
 	}
 	c.bodies = append(c.bodies, b)
 	i := slices.Index(c.forgotten, b.raw)
@@ -280,7 +282,7 @@ func (c *Core) verify(b *body) {
 	}
 	c.job(kind, size, func() any {
 		res := verified{body: b, looked: queue}
-		res.look(&ref, queue)
+		res.look(&ref, prior, queue)
 		if all := append(prior, res.good...); rebuild && len(all) >= ref.K {
 			res.rebuilt = true
 			res.coded, res.err = coder.Rebuild(ref, all)
@@ -289,10 +291,13 @@ func (c *Core) verify(b *body) {
 	})
 }
 
-// look verifies chunks; of one member no more after the first that does not
-// fit.
-func (v *verified) look(ref *Ref, queue []arrival) {
+// look verifies chunks, but none of which there is a good one already, and of
+// one member no more after the first that does not fit.
+func (v *verified) look(ref *Ref, prior []Chunk, queue []arrival) {
 	seen := make([]bool, ref.N)
+	for i := range prior {
+		seen[prior[i].Index] = true
+	}
 	for _, a := range queue {
 		for i := range a.chunks {
 			if seen[a.chunks[i].Index] {

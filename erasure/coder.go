@@ -27,8 +27,11 @@ func NewCoder(k, n int) (*Coder, error) {
 	}
 	c := &Coder{k: k, n: n}
 	if k < n {
-		// The library's own goroutines are off: see columns.
-		options := []reedsolomon.Option{reedsolomon.WithMaxGoroutines(1)}
+		// The library's own goroutines are off: see columns. So is its cache of
+		// decoding tables: with it, Leopard8's ReconstructData of v1.14.2 gives
+		// wrong bytes, without an error, when the same pattern of missing data
+		// chunks comes again beside another pattern of missing parity.
+		options := []reedsolomon.Option{reedsolomon.WithMaxGoroutines(1), reedsolomon.WithInversionCache(false)}
 		switch s.Codec() {
 		case Leopard8:
 			options = append(options, reedsolomon.WithLeopardGF(true))

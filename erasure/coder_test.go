@@ -62,6 +62,25 @@ func TestAnyKChunksRebuild(t *testing.T) {
 	}
 }
 
+// TestManyPatterns rebuilds from many sets of chunks with one coder, in which
+// no set may leave anything behind that spoils the next.
+func TestManyPatterns(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	for k := 1; k <= 40; k++ {
+		for _, n := range []int{k + 2, 2 * k, 3 * k} {
+			coder, coded := encode(t, k, n, body(500))
+			for range 20 {
+				var chunks []erasure.Chunk
+				for _, i := range rng.Perm(n)[:k+rng.IntN(n-k+1)] {
+					chunks = append(chunks, coded.Chunk(i))
+				}
+				_, err := coder.Rebuild(coded.Ref, chunks)
+				require.NoError(t, err, "%d of %d from %d", k, n, len(chunks))
+			}
+		}
+	}
+}
+
 // TestGoldenRoots pins the encodings: another version of the code library that
 // gave other chunks would split a network. The first two were computed apart
 // (SHA-256; the matrix code with polynomial 0x11d and parity rows 3 2 and 2 3),

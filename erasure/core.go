@@ -236,16 +236,19 @@ func (c *Core) encoded(now time.Duration, res encoded) {
 func (c *Core) disperse(b *body) {
 	g := b.group
 	if b.ref.N > 1 {
-		for i := range g.Members {
-			if lo, hi := g.deal.Range(i); i != g.self {
-				c.send(b, i, b.held(lo, hi))
-			}
+		for k := 1; k < len(g.Members); k++ {
+			i := (g.self + k) % len(g.Members)
+			lo, hi := g.deal.Range(i)
+			c.send(b, i, b.held(lo, hi))
 		}
 	}
 	c.relay(b)
 }
 
 // relay sends this node's own chunks to all others: its part in the broadcast.
+// It goes round the members against the direction in which the sender does: so
+// at any time the chunks that are already out are spread evenly, where in the
+// same order some would be the last with everybody.
 func (c *Core) relay(b *body) {
 	lo, hi := 0, 1
 	if b.ref.N > 1 {
@@ -253,11 +256,10 @@ func (c *Core) relay(b *body) {
 	}
 	b.relayed = true
 	msgs := chunkMessages(&b.ref, []byte(b.raw), b.held(lo, hi))
-	for i, m := range b.group.Members {
-		if i != b.group.self {
-			c.post(m.Node, msgs)
-			c.stats.ChunksSent += uint64(hi - lo)
-		}
+	for m, k := len(b.group.Members), 1; k < m; k++ {
+		i := (b.group.self + m - k) % m
+		c.post(b.group.Members[i].Node, msgs)
+		c.stats.ChunksSent += uint64(hi - lo)
 	}
 }
 

@@ -72,10 +72,9 @@
 // The published design [1] relays chunks of a fountain code (RaptorQ) through
 // Kademlia's buckets, as RapidChain's IDA-gossip [2] relays them to sixteen
 // peers. Inside a committee everybody can reach everybody: sending each chunk
-// straight to its owner and from there to all takes two hops and a tenth of the
-// traffic, and a Reed-Solomon code of that size is faster than a fountain code
-// and never needs more than K chunks. The check by encoding again is that of
-// verifiable information dispersal [4].
+// straight to its owner and from there to all takes two hops and N/K times the
+// body per member, and a Reed-Solomon code never needs more than K chunks. The
+// check by encoding again is that of verifiable information dispersal [4].
 //
 // # References
 //

@@ -27,7 +27,7 @@ func (c *Core) ask(now time.Duration, b *body) {
 			return
 		}
 		for range min(2, m-1) {
-			c.want(b, b.nextPeer(), 1)
+			c.want(b, b.after(&b.turn), 1)
 		}
 		return
 	}
@@ -35,12 +35,17 @@ func (c *Core) ask(now time.Duration, b *body) {
 	if need <= 0 {
 		return // being rebuilt
 	}
-	if b.round > 1 && m > 1 {
-		c.want(b, b.nextPeer(), need)
+	helper := -1
+	if b.round > 1 {
+		helper = b.after(&b.helper)
+		c.want(b, helper, need)
 	}
 	// Some will not have theirs: ask for half as many again.
 	for left, tries := need+(need+1)/2, m-1; left > 0 && tries > 0; tries-- {
-		i := b.nextPeer()
+		i := b.after(&b.turn)
+		if i == helper {
+			continue
+		}
 		lo, hi := b.group.deal.Range(i)
 		if missing := hi - lo - len(b.held(lo, hi)); missing > 0 {
 			c.want(b, i, min(missing, b.ref.K))
@@ -49,17 +54,17 @@ func (c *Core) ask(now time.Duration, b *body) {
 	}
 }
 
-// nextPeer returns the member after the one last asked, past this node and
-// those that sent bad chunks, if there are others.
-func (b *body) nextPeer() int {
+// after moves turn on to the next member, past this node and those that sent
+// bad chunks, if there are others.
+func (b *body) after(turn *int) int {
 	m := len(b.group.Members)
 	for range m {
-		b.turn = (b.turn + 1) % m
-		if b.turn != b.group.self && !b.peers[b.turn].muted {
+		*turn = (*turn + 1) % m
+		if *turn != b.group.self && !b.peers[*turn].muted {
 			break
 		}
 	}
-	return b.turn
+	return *turn
 }
 
 // want asks a member for at most n chunks, its own first.
