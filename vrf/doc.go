@@ -16,14 +16,34 @@
 //	pi, err := key.Prove(alpha)                                       // the owner
 //	beta, err := vrf.Verify(vrf.EdwardsELL2, key.Public(), alpha, pi) // anybody
 //
+// Who collects proofs from many and shows them to others turns each into
+// batch-compatible form as it verifies it ([Convert]; the prover can do so
+// itself, [SecretKey.ProveBatch]): 128 bytes in place of 80, and [VerifyBatch]
+// checks them together, naming those that do not hold.
+//
+// [Derive] makes several outputs of one; [Select] is sortition by stake.
+//
 // # What it does not do
 //
 // An output is unpredictable only if alpha was not known, or the key was
 // bound, before: a party that may choose its key after alpha chooses its
 // output. Protocols fix keys first; see package vdf/drg.
 //
+// VerifyBatch is faster than single verifications with the edwards suites
+// only. Verification is not constant time; nothing in it is secret.
+//
+// # Deviations
+//
+// Proofs, outputs and keys are those of the RFC to the byte. Batch-compatible
+// proofs follow [2], with the challenge of the RFC and cofactored equations.
+//
 // # References
 //
 // [1] Goldberg, Reyzin, Papadopoulos, Vcelak: Verifiable Random Functions.
 // RFC 9381, 2023.
+//
+// [2] Badertscher, Gaži, Querejeta-Azurmendi, Russell: A Composable Security
+// Treatment of ECVRF and Batch Verifications. ESORICS 2022.
+//
+// [3] Gilad, Hemo, Micali, Vlachos, Zeldovich: Algorand. SOSP 2017.
 package vrf

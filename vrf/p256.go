@@ -1,6 +1,7 @@
 package vrf
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/elliptic"
 	"crypto/hmac"
@@ -117,6 +118,23 @@ func (nist) open(suite Suite, public, alpha, gamma, c, s []byte) (t transcript, 
 	u := baseMul(s).sub(y.mul(c))
 	v := h.mul(s).sub(g.mul(c))
 	return transcript{suite, public, h.encode(), gamma, u.encode(), v.encode()}, nil
+}
+
+// check recomputes U and V, which have but one encoding.
+func (n nist) check(suite Suite, t *transcript, alpha, s []byte) error {
+	h, err := nistHash(suite, t.y, alpha)
+	if err != nil {
+		return err
+	}
+	t.h = h.encode()
+	r, err := n.open(suite, t.y, alpha, t.gamma, t.challenge(), s)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(r.u, t.u) || !bytes.Equal(r.v, t.v) {
+		return fmt.Errorf("vrf: %w: equation does not hold", ErrProof)
+	}
+	return nil
 }
 
 // clear has nothing to do: the cofactor is 1.

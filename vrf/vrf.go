@@ -103,6 +103,8 @@ type curve interface {
 	checkKey(public []byte) error
 	// open recomputes H, U = sB - cY and V = sH - c*Gamma for a proof.
 	open(s Suite, public, alpha, gamma, c, scalar []byte) (transcript, error)
+	// check verifies a batch-compatible proof, whose H it fills in.
+	check(s Suite, t *transcript, alpha, scalar []byte) error
 	// clear returns the encoding of cofactor*Gamma.
 	clear(gamma []byte) ([]byte, error)
 }
