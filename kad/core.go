@@ -65,8 +65,8 @@ type Core struct {
 	started bool
 	retry   time.Duration // when to try to join again; 0: joined
 	tries   int
-	walkAt  time.Duration // when to compare member lists again; 0: not joined
-	walkGap time.Duration // until the time after that
+	again   time.Duration // when to look around at home again; 0: not joined
+	gap     time.Duration // from the time before to that
 	sweep   time.Duration // when to look through the table
 
 	limits [slots]struct {
@@ -187,26 +187,47 @@ func (c *Core) Start(now time.Duration) {
 // which gives our place in the key space, and our address. Neighbours are told,
 // and the members of the new shards looked for.
 func (c *Core) SetSelf(now time.Duration, shards []shardkit.ShardID, addr string) error {
-	var tell []*entry
-	for i := range c.table.own {
-		for _, m := range c.table.own[i].list {
-			tell = append(tell, m.entry)
-		}
-	}
-	for _, n := range c.table.closest(c.table.self, c.cfg.K, false) {
-		tell = append(tell, n.entry)
-	}
+	seen := make(map[shardkit.NodeID]bool)
+	tell := c.acquainted(seen)
 	if err := c.setSelf(shards, addr); err != nil {
 		return err
 	}
 	if !c.started {
 		return nil
 	}
-	for _, e := range tell {
-		c.ping(now, e)
+	tell = append(tell, c.acquainted(seen)...)
+	for _, x := range tell {
+		c.ask(now, x, message{kind: kindPing}, request{})
 	}
 	c.join(now)
 	return nil
+}
+
+// acquainted returns whoever is likely to have us in a member set or a near
+// bucket: members, neighbours, and those whom we have just asked; less those
+// already seen.
+func (c *Core) acquainted(seen map[shardkit.NodeID]bool) []Contact {
+	var list []Contact
+	add := func(x Contact) {
+		if !seen[x.ID] {
+			seen[x.ID] = true
+			list = append(list, x)
+		}
+	}
+	for i := range c.table.own {
+		for _, m := range c.table.own[i].list {
+			add(m.entry.contact(c.table.own[i].shard))
+		}
+	}
+	for _, x := range contactsOf(c.table.closest(c.table.self, c.cfg.K, false)) {
+		add(x)
+	}
+	for _, r := range c.flight {
+		if !r.done {
+			add(Contact{ID: r.to, Shard: c.self.Shard, Addr: r.addr})
+		}
+	}
+	return list
 }
 
 // Deliver takes a peer's message.
@@ -466,8 +487,8 @@ func (c *Core) Tick(now time.Duration) {
 	if c.retry > 0 && c.retry <= now {
 		c.join(now)
 	}
-	if c.walkAt > 0 && c.walkAt <= now {
-		c.walkMembers(now, 1)
+	if c.again > 0 && c.again <= now {
+		c.settle(now)
 	}
 	if c.started && c.sweep <= now {
 		c.sweep = now + c.cfg.Refresh/sweeps
@@ -542,8 +563,8 @@ func (c *Core) Wake() (at time.Duration, ok bool) {
 	if c.retry > 0 {
 		earliest(c.retry)
 	}
-	if c.walkAt > 0 {
-		earliest(c.walkAt)
+	if c.again > 0 {
+		earliest(c.again)
 	}
 	if c.started {
 		earliest(c.sweep)

@@ -14,10 +14,10 @@ import (
 
 var large = flag.Bool("large", false, "simulate 100,000 nodes too")
 
-// Two hundred nodes that know one of them: everybody finds everybody, and all
+// A network of nodes that know one of them: everybody finds everybody, and all
 // members of every shard.
 func TestJoin(t *testing.T) {
-	const count, bits = 200, 2
+	const count, bits = 120, 2
 	w := newWorld(t, 1, count, bits, func(i int, c *kad.Config) { c.Bootstrap = []kad.Contact{contact(0, bits)} })
 	for i := range count {
 		w.net.At(time.Duration(i)*10*time.Millisecond, func() { w.start(i) })

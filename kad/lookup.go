@@ -57,6 +57,7 @@ const (
 type candidate struct {
 	Contact
 	distance key
+	claims   bool // somebody says that it serves the shard whose members we look for
 	state    uint8
 	addrs    []string // addresses it is said to have; those up to tried were asked at
 	tried    int
@@ -112,10 +113,35 @@ func (c *Core) FindShard(now time.Duration, shard shardkit.ShardID, limit int) {
 func (c *Core) join(now time.Duration) {
 	c.retry = now + min(c.cfg.Timeout<<min(c.tries, 8), maxRetry)
 	c.tries++
+	c.visit(now, true)
+}
+
+// visit asks for our own places.
+func (c *Core) visit(now time.Duration, joins bool) {
 	for _, s := range c.shards {
-		l := &lookup{key: lookupKey{shard: s, id: c.self.ID}, joins: true, width: c.cfg.K}
+		l := &lookup{key: lookupKey{shard: s, id: c.self.ID}, joins: joins, width: c.cfg.K}
 		l.target = c.place(c.self.ID, s)
 		c.begin(now, l, c.cfg.Paths)
+		c.revisit(now, l)
+	}
+}
+
+// revisit asks bootstrap nodes that have dropped out of the table for our own
+// place: after a partition of the network they may be the only way back.
+func (c *Core) revisit(now time.Duration, l *lookup) {
+	n := len(c.cfg.Bootstrap)
+	from := int(c.rng.next() % uint64(max(n, 1)))
+	asked := 0
+	for i := range n {
+		b := c.cfg.Bootstrap[(from+i)%n]
+		if l.over || asked == c.cfg.Alpha || b.ID == c.self.ID || c.table.index[b.ID] != nil {
+			continue
+		}
+		c.offer(now, l, 0, b, 0)
+		if cand := l.seen[b.ID]; cand != nil && cand.state == candNew {
+			asked++
+			c.query(now, l, -1, cand)
+		}
 	}
 }
 
@@ -126,13 +152,23 @@ func (c *Core) joined(now time.Duration) {
 		return
 	}
 	c.retry, c.tries = 0, 0
-	c.walkGap = min(c.cfg.Timeout, c.cfg.Refresh)
 	for i := range c.table.buckets {
 		if len(c.table.buckets[i].live) < c.cfg.K {
 			c.refresh(now, i)
 		}
 	}
+	c.gap = min(c.cfg.Timeout, c.cfg.Refresh)
+	c.again = now + c.gap
 	c.walkMembers(now, 2)
+}
+
+// settle looks around at home again: who joined when we did may not have been
+// there to be found. The pauses double until they are as long as Refresh.
+func (c *Core) settle(now time.Duration) {
+	c.gap = min(2*c.gap, c.cfg.Refresh)
+	c.again = now + c.gap
+	c.visit(now, false)
+	c.walkMembers(now, 1)
 }
 
 // refresh looks for a random place in a bucket.
@@ -193,6 +229,7 @@ func (c *Core) offer(now time.Duration, l *lookup, p int, x Contact, depth int) 
 		}
 		l.seen[x.ID] = cand
 	}
+	cand.claims = cand.claims || l.key.members && x.Shard == l.key.shard
 	if len(cand.addrs) < maxAddrs && !slices.Contains(cand.addrs, x.Addr) {
 		cand.addrs = append(cand.addrs, x.Addr)
 		if cand.state == candBad {
@@ -226,7 +263,7 @@ func (l *lookup) next(p *path) *candidate {
 		if cand.state == candBad {
 			continue
 		}
-		if near >= l.width && !(l.key.members && cand.Shard == l.key.shard) {
+		if near >= l.width && !cand.claims {
 			if l.key.members {
 				continue
 			}
@@ -296,7 +333,7 @@ func (c *Core) query(now time.Duration, l *lookup, p int, cand *candidate) {
 	to.Addr = cand.addrs[cand.tried]
 	cand.tried++
 	m := message{kind: kindFind, target: l.target}
-	if l.key.members && cand.Shard == l.key.shard {
+	if cand.claims {
 		m = message{kind: kindMembers, shard: l.key.shard, target: c.rng.key().within(l.key.shard, c.cfg.ShardBits)}
 	}
 	c.ask(now, to, m, request{lookup: l, path: p, cand: cand})
@@ -409,12 +446,8 @@ type walk struct {
 	pages int
 }
 
-// walkMembers starts walks with n members of each own shard. The pauses between
-// walks double after joining, when much is new, until they are as long as
-// Refresh.
+// walkMembers starts walks with n members of each own shard.
 func (c *Core) walkMembers(now time.Duration, n int) {
-	c.walkAt = now + c.walkGap
-	c.walkGap = min(2*c.walkGap, c.cfg.Refresh)
 	for i := range c.table.own {
 		m := &c.table.own[i]
 		for _, x := range m.page(c.rng.key().within(m.shard, c.cfg.ShardBits), n) {
@@ -441,7 +474,10 @@ func (c *Core) walked(now time.Duration, r *request, m *message) {
 		if x.Shard != w.shard || !w.step(p) {
 			return
 		}
-		if c.table.index[x.ID] != nil {
+		if e := c.table.index[x.ID]; e != nil {
+			if !slices.Contains(e.shards, x.Shard) { // we have old news, or they have
+				c.ping(now, e)
+			}
 			continue
 		}
 		if e, err := c.newEntry(x.ID, &message{addr: x.Addr, shards: []shardkit.ShardID{x.Shard}}); err == nil {
