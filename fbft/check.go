@@ -96,7 +96,7 @@ func (c *Core) checkJob(ck *check) shardkit.Job {
 		}
 	}
 	if ct := ck.cert; ct != nil {
-		b.add(ct.Statement(c.cfg.Chain, c.cfg.Shard), ct.Signers, ct.Aggregate)
+		b.add(c.statement(ct), ct.Signers, ct.Aggregate)
 	}
 	run := func() any {
 		if len(b.statements) == 1 {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/fbft/internal/mutant"
 )
 
 // Verifier checks the signatures of one committee, whose keys it was built
@@ -52,6 +53,10 @@ type Config struct {
 	// lost its log sets it beyond every height at which it may have voted; see
 	// the package documentation. Below it, the replica only follows.
 	VoteFrom shardkit.Height
+
+	// Mutant is for the tests of this module alone, which show by it that they
+	// notice a broken rule; nobody else can name a value but the empty one.
+	Mutant mutant.Set
 
 	// Log holds the records of this replica's former life, in the order in
 	// which Ready handed them out. nil: a new replica.

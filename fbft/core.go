@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/fbft/internal/mutant"
 )
 
 // Core is one replica of one shard over all its heights. It is not safe for
@@ -278,7 +279,7 @@ func (c *Core) checkStart(s *Start) error {
 		if p.Phase != Commit || p.Height+1 != s.Height || p.Block != s.Parent {
 			return errors.New("fbft: start: the previous certificate is not of the parent")
 		}
-		if err := p.Shape(owner); err != nil {
+		if err := p.Shape(owner); err != nil && !c.mutant(mutant.CountHeads|mutant.QuorumLess) {
 			return fmt.Errorf("fbft: start: previous: %w", err)
 		}
 	}
@@ -321,6 +322,36 @@ func (c *Core) Status() Status {
 	}
 	s.Leader = c.committee.members[c.leader(c.view)].Node
 	return s
+}
+
+// mutant reports whether a rule is broken on purpose.
+func (c *Core) mutant(m mutant.Set) bool { return c.cfg.Mutant.Has(m) }
+
+// quorum is the weight that decides.
+func (c *Core) quorum() uint64 {
+	switch {
+	case c.mutant(mutant.CountHeads):
+		return uint64(2*c.committee.Len()/3 + 1)
+	case c.mutant(mutant.QuorumLess):
+		return c.committee.quorum - 1
+	}
+	return c.committee.quorum
+}
+
+// weight is what member i counts.
+func (c *Core) weight(i int) uint64 {
+	if c.mutant(mutant.CountHeads) {
+		return 1
+	}
+	return c.committee.members[i].Weight
+}
+
+// shape is Certificate.Shape against the committee of this height.
+func (c *Core) shape(ct *Certificate) error {
+	if c.mutant(mutant.CountHeads | mutant.QuorumLess) {
+		return nil
+	}
+	return ct.Shape(c.committee)
 }
 
 // advance moves time. A clock that goes back stands still instead.
@@ -409,6 +440,9 @@ func (c *Core) leaderAt(h shardkit.Height, view uint64) int {
 func (c *Core) send(to shardkit.NodeID, after uint64, data []byte) {
 	if to == c.cfg.Self {
 		return
+	}
+	if c.mutant(mutant.SendFirst) {
+		after = 0
 	}
 	c.ready.Messages = append(c.ready.Messages,
 		shardkit.Message{To: to, Class: shardkit.ClassVote, After: after, Data: data})

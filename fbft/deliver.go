@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/fbft/internal/mutant"
 	"github.com/shardkit/shardkit/internal/wire"
 )
 
@@ -86,7 +87,7 @@ func (c *Core) onCertificate(from shardkit.NodeID, ct *Certificate) error {
 	if ct.Height != c.height || ct.Epoch != c.epoch {
 		return fmt.Errorf("fbft: certificate of another height: %w", ErrInvalid)
 	}
-	if err := ct.Shape(c.committee); err != nil {
+	if err := c.shape(ct); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if ct.Phase == Commit {
@@ -96,7 +97,7 @@ func (c *Core) onCertificate(from shardkit.NodeID, ct *Certificate) error {
 	if i, ok := c.committee.Index(from); !ok || i != c.leader(ct.View) {
 		return fmt.Errorf("fbft: prepared certificate of view %d: %w", ct.View, ErrRole)
 	}
-	if c.voter && ct.View >= c.view && ct.View >= c.reported && !(c.prepared != nil && c.prepared.View >= ct.View) {
+	if c.voter && c.timely(ct) && !(c.prepared != nil && c.prepared.View >= ct.View) {
 		c.check(from, check{kind: checkPrepared, cert: ct})
 	}
 	return nil
@@ -153,6 +154,9 @@ func (c *Core) knows(node shardkit.NodeID) bool {
 // replicas that both lag would answer each other without end.
 func (c *Core) onOld(from shardkit.NodeID, h heading, r *wire.Reader) error {
 	missing := h.height
+	if c.mutant(mutant.SilentPast) {
+		return nil
+	}
 	if h.kind == kindCertificate {
 		want := r.Bool()
 		if c.before != nil && c.previous != nil && h.height+1 == c.height {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/fbft/internal/mutant"
 	"github.com/shardkit/shardkit/internal/wire"
 )
 
@@ -52,7 +53,7 @@ func (c *Core) tryLead() {
 		if limit.ok && !c.haveBody(limit) {
 			continue
 		}
-		if c.usableWeight(limit) >= c.committee.quorum {
+		if c.usableWeight(limit) >= c.quorum() {
 			c.gather(limit)
 			return
 		}
@@ -62,7 +63,7 @@ func (c *Core) tryLead() {
 // usable returns member i's report if it can be part of this view's proof.
 func (c *Core) usable(i int) *report {
 	p := c.peers[i].report
-	if p == nil || p.view != c.view || c.peers[i].banned || p.claim.ok && c.findCert(p.claim) == nil {
+	if p == nil || p.view != c.view || c.peers[i].banned || p.claim.ok && c.findCert(p.claim) == nil && !c.mutant(mutant.TrustClaim) {
 		return nil
 	}
 	return p
@@ -113,7 +114,7 @@ func (c *Core) usableWeight(limit claim) uint64 {
 	var w uint64
 	for i := range c.peers {
 		if p := c.usable(i); p != nil && !limit.less(p.claim) {
-			w += c.committee.members[i].Weight
+			w += c.weight(i)
 		}
 	}
 	return w
@@ -179,9 +180,9 @@ func (c *Core) onGathered(res gathered) {
 	}
 	p := &proof{groups: res.groups}
 	ask := Propose{Height: c.height, View: c.view}
-	if top := p.top(); top.ok {
+	if top := c.decisive(p); top.ok {
 		b := c.findBlock(top.block)
-		if p.cert = c.findCert(top); p.cert == nil || b == nil || !b.valid {
+		if p.cert = c.findCert(top); p.cert == nil && !c.mutant(mutant.TrustClaim) || b == nil || !b.valid {
 			c.tryLead()
 			return
 		}
@@ -193,6 +194,18 @@ func (c *Core) onGathered(res gathered) {
 
 // top is the highest claim of the proof.
 func (p *proof) top() claim { return p.groups[len(p.groups)-1].claim }
+
+// decisive is the claim of the proof that says which block may be prepared.
+func (c *Core) decisive(p *proof) claim {
+	if c.mutant(mutant.FirstCertificate) {
+		for _, g := range p.groups {
+			if g.claim.ok {
+				return g.claim
+			}
+		}
+	}
+	return p.top()
+}
 
 // Proposed answers a Propose. What comes too late is dropped; an error means
 // that the application broke the contract. header and ref must not change
@@ -295,24 +308,29 @@ func (c *Core) checkProofShape(p *proposal) error {
 			}
 			all[k] |= g.signers[k]
 		}
-		weight += c.committee.Weight(g.signers)
+		for _, i := range g.signers.Indices() {
+			weight += c.weight(i)
+		}
 	}
-	if weight < c.committee.quorum {
+	if weight < c.quorum() {
 		return fmt.Errorf("reports of weight %d, the quorum is %d", weight, c.committee.quorum)
 	}
 	return c.checkTop(p)
 }
 
 func (c *Core) checkTop(p *proposal) error {
-	groups, ct, top := p.proof.groups, p.proof.cert, p.proof.top()
+	groups, ct, top := p.proof.groups, p.proof.cert, c.decisive(p.proof)
 	if !top.ok {
 		if ct != nil {
 			return errors.New("certificate that no report claims")
 		}
 		return nil
 	}
-	if k := len(groups) - 2; k >= 0 && groups[k].claim.ok && groups[k].claim.view == top.view {
+	if k := len(groups) - 2; k >= 0 && groups[k].claim.ok && groups[k].claim.view == groups[k+1].claim.view {
 		return errors.New("two blocks claimed for the highest view")
+	}
+	if ct == nil && c.mutant(mutant.TrustClaim) && BlockHash(p.header) == top.block {
+		return nil
 	}
 	if ct == nil || ct.Phase != Prepare || ct.View != top.view || ct.Block != top.block ||
 		ct.Height != c.height || ct.Epoch != c.epoch {
@@ -321,7 +339,7 @@ func (c *Core) checkTop(p *proposal) error {
 	if BlockHash(p.header) != ct.Block {
 		return errors.New("not the block of the highest claim")
 	}
-	return ct.Shape(c.committee)
+	return c.shape(ct)
 }
 
 // onNewView accepts a proposal whose proof holds.

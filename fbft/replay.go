@@ -3,6 +3,7 @@ package fbft
 import (
 	"fmt"
 
+	"github.com/shardkit/shardkit/fbft/internal/mutant"
 	"github.com/shardkit/shardkit/internal/wire"
 )
 
@@ -47,6 +48,9 @@ func (c *Core) restore(mine []*logged) (locks []*lock) {
 	for _, l := range mine {
 		switch l.kind {
 		case recVote:
+			if c.mutant(mutant.ForgetVotes) {
+				continue
+			}
 			c.vote = &ownVote{vote: l.vote}
 			c.view = max(c.view, l.view) // a view with a vote counts as entered
 		case recLock:

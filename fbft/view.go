@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/shardkit/shardkit/fbft/internal/mutant"
 	"github.com/shardkit/shardkit/internal/wire"
 )
 
@@ -16,6 +17,14 @@ func (c *Core) reportStatement(view uint64, a claim) []byte {
 
 // expire reports the next view: the timer of the entered view has run out.
 func (c *Core) expire() {
+	if c.mutant(mutant.TimerFromReport) && c.voter && c.decided == nil {
+		c.reportView(max(c.view, c.reported) + 1)
+		return
+	}
+	committed := c.vote != nil && c.vote.vote.phase == Commit
+	if committed && c.mutant(mutant.NoReportAfterCommit) {
+		return
+	}
 	if c.voter && c.decided == nil && c.reported <= c.view && c.view < MaxView {
 		c.reportView(c.view + 1)
 	}
@@ -27,8 +36,11 @@ func (c *Core) expire() {
 func (c *Core) reportView(view uint64) {
 	c.reported = view
 	c.timer.on = false
+	if c.mutant(mutant.TimerFromReport) {
+		c.timer = alarm{on: true, at: c.now + c.timeout(view)}
+	}
 	p := report{view: view, previous: c.previous}
-	if l := c.lock; l != nil {
+	if l := c.claimed(); l != nil {
 		p.claim = claim{ok: true, view: l.cert.View, block: l.cert.Block}
 		p.cert, p.header = l.cert, l.header
 	}
@@ -36,6 +48,15 @@ func (c *Core) reportView(view uint64) {
 	c.report = &ownReport{report: p, seq: seq}
 	c.signReport()
 	c.armResend()
+}
+
+// claimed is the highest prepared certificate whose block is held.
+func (c *Core) claimed() *lock {
+	ct := c.prepared
+	if ct == nil || !c.mutant(mutant.ReportUnheld) || c.lock != nil && c.lock.cert.View >= ct.View {
+		return c.lock
+	}
+	return &lock{cert: ct, header: []byte{0}}
 }
 
 func (c *Core) signReport() {
@@ -87,6 +108,10 @@ func (c *Core) onReport(i int, p *report) error {
 	if *slot != nil && p.view < (*slot).view {
 		return nil
 	}
+	bare := p.claim.ok && p.cert == nil && i != c.self
+	if bare && c.mutant(mutant.JoinWithCertificate) {
+		return nil
+	}
 	if *slot == nil || p.view > (*slot).view {
 		*slot = &report{view: p.view, claim: p.claim, sig: p.sig}
 	}
@@ -108,7 +133,7 @@ func (c *Core) checkClaimShape(p *report) error {
 		ct.Height != c.height || ct.Epoch != c.epoch {
 		return fmt.Errorf("fbft: report: not the certificate it claims: %w", ErrInvalid)
 	}
-	if err := ct.Shape(c.committee); err != nil {
+	if err := c.shape(ct); err != nil {
 		return fmt.Errorf("fbft: report: %w: %w", ErrInvalid, err)
 	}
 	if BlockHash(p.header) != ct.Block {
@@ -164,7 +189,7 @@ func (c *Core) follow() {
 	list := make([]entry, 0, len(c.peers))
 	for i := range c.peers {
 		if p := c.peers[i].report; p != nil && p.view > c.view {
-			list = append(list, entry{p.view, c.committee.members[i].Weight})
+			list = append(list, entry{p.view, c.weight(i)})
 		}
 	}
 	slices.SortFunc(list, func(a, b entry) int {
@@ -181,10 +206,13 @@ func (c *Core) follow() {
 		if join == 0 && weight >= c.committee.Amplify() {
 			join = e.view
 		}
-		if weight >= c.committee.quorum {
+		if weight >= c.quorum() {
 			enter = e.view
 			break
 		}
+	}
+	if c.mutant(mutant.EnterExact) {
+		enter = c.enterExact()
 	}
 	if join > c.view && join > c.reported {
 		c.reportView(join)
@@ -194,13 +222,35 @@ func (c *Core) follow() {
 	}
 }
 
+// enterExact is the broken wording of the rule: reports of exactly a view.
+func (c *Core) enterExact() (enter uint64) {
+	for i := range c.peers {
+		p := c.peers[i].report
+		if p == nil || p.view <= max(c.view, enter) {
+			continue
+		}
+		var weight uint64
+		for k := range c.peers {
+			if o := c.peers[k].report; o != nil && o.view == p.view {
+				weight += c.weight(k)
+			}
+		}
+		if weight >= c.quorum() {
+			enter = p.view
+		}
+	}
+	return enter
+}
+
 // enter begins a view. Its timer runs from here, whatever happens in it.
 func (c *Core) enter(view uint64) {
 	c.view = view
 	c.proposal, c.prepared = nil, nil
 	c.combining[Prepare-1] = 0
 	c.lead = lead{}
-	c.timer.on = false
+	if !c.mutant(mutant.TimerFromReport) {
+		c.timer.on = false
+	}
 	c.armTimer()
 	c.tryLead()
 }
@@ -212,14 +262,14 @@ func (c *Core) repeat() {
 		c.resend.on = false
 		return
 	}
-	if o := c.report; o != nil {
+	if o := c.report; o != nil && !(c.mutant(mutant.RepeatOne) && c.vote != nil && c.vote.vote.view >= o.report.view) {
 		if o.report.sig != nil {
 			c.sendReport()
 		} else if !o.signing {
 			c.signReport()
 		}
 	}
-	if o := c.vote; o != nil {
+	if o := c.vote; o != nil && !(c.mutant(mutant.RepeatOne) && c.reported > o.vote.view) {
 		if o.vote.sig != nil {
 			c.sendVote()
 		} else if !o.signing {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/fbft/internal/mutant"
 )
 
 // same reports whether two votes sign the same statement.
@@ -18,15 +19,23 @@ func (c *Core) certificate(v *vote) *Certificate {
 		Block: v.block, Committee: c.committee.hash, NewView: v.newView}
 }
 
-func (c *Core) voteStatement(v *vote) []byte {
-	return c.certificate(v).Statement(c.cfg.Chain, c.cfg.Shard)
+func (c *Core) voteStatement(v *vote) []byte { return c.statement(c.certificate(v)) }
+
+// statement is what the signers of a certificate signed.
+func (c *Core) statement(ct *Certificate) []byte {
+	if c.mutant(mutant.NoView) {
+		blind := *ct
+		blind.View, blind.NewView = 0, shardkit.Hash{}
+		ct = &blind
+	}
+	return ct.Statement(c.cfg.Chain, c.cfg.Shard)
 }
 
 // canVote reports whether this replica may sign anything in its view: never
 // below a view it has reported, and never below a view it has voted in. Its
 // view is no lower than any it has voted in; see replay.
 func (c *Core) canVote() bool {
-	return c.voter && c.decided == nil && c.reported <= c.view
+	return c.voter && c.decided == nil && (c.reported <= c.view || c.mutant(mutant.VoteAfterReport))
 }
 
 // tryPrepare signs PREPARE for the proposal of the view once its body is there
@@ -37,6 +46,9 @@ func (c *Core) tryPrepare() {
 		return
 	}
 	if b := c.findBlock(p.hash); b == nil || !b.valid {
+		return
+	}
+	if c.mutant(mutant.OwnLock) && c.lock != nil && c.lock.cert.Block != p.hash {
 		return
 	}
 	if c.view > 0 && !p.own && p != c.stored {
@@ -60,7 +72,9 @@ func (c *Core) tryCommit() {
 	}
 	if c.lock == nil || c.lock.cert.View < ct.View {
 		c.lock = &lock{cert: ct, header: b.header}
-		c.record(&logged{kind: recLock, cert: ct, data: b.header})
+		if !c.mutant(mutant.ForgetLock) {
+			c.record(&logged{kind: recLock, cert: ct, data: b.header})
+		}
 	}
 	voted := c.vote != nil && c.vote.vote.view == c.view && c.vote.vote.phase == Commit
 	if c.canVote() && !voted {
@@ -154,7 +168,7 @@ func (c *Core) sendMember(i int, after uint64, data []byte) {
 // release lets this replica act on its own messages whose records are durable.
 func (c *Core) release() {
 	for len(c.own) > 0 && c.decided == nil {
-		k := slices.IndexFunc(c.own, func(o ownMessage) bool { return o.seq <= c.durable })
+		k := slices.IndexFunc(c.own, func(o ownMessage) bool { return o.seq <= c.durable || c.mutant(mutant.SendFirst) })
 		if k < 0 {
 			return
 		}
@@ -210,10 +224,10 @@ func (c *Core) collect(v *vote) {
 	var weight uint64
 	for i := range c.peers {
 		if c.counts(i, v) {
-			weight += c.committee.members[i].Weight
+			weight += c.weight(i)
 		}
 	}
-	if weight < c.committee.quorum {
+	if weight < c.quorum() {
 		return
 	}
 	members := make([]int, 0, len(c.peers))
@@ -274,9 +288,9 @@ func (c *Core) onCombined(res combined) {
 			continue
 		}
 		signers.Set(i)
-		weight += c.committee.members[i].Weight
+		weight += c.weight(i)
 	}
-	if weight < c.committee.quorum || len(res.aggregate) == 0 {
+	if weight < c.quorum() || len(res.aggregate) == 0 {
 		c.recollect(res.vote.phase)
 		return
 	}
@@ -318,7 +332,7 @@ func (c *Core) recollect(phase Phase) {
 // onPrepared takes a prepared certificate that holds. One of a higher view
 // shows that a quorum is there: the replica goes there too.
 func (c *Core) onPrepared(ct *Certificate) {
-	if !c.voter || c.decided != nil || ct.View < c.view || ct.View < c.reported {
+	if !c.voter || c.decided != nil || !c.timely(ct) {
 		return
 	}
 	if ct.View > c.view {
@@ -328,4 +342,12 @@ func (c *Core) onPrepared(ct *Certificate) {
 		c.prepared = ct
 	}
 	c.tryCommit()
+}
+
+// timely reports whether a prepared certificate still allows to COMMIT.
+func (c *Core) timely(ct *Certificate) bool {
+	if c.mutant(mutant.CommitLower) {
+		return true
+	}
+	return ct.View >= c.view && (ct.View >= c.reported || c.mutant(mutant.VoteAfterReport))
 }

@@ -3,12 +3,14 @@ package fbfttest_test
 import (
 	"flag"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/fbft"
 	"github.com/shardkit/shardkit/fbft/fbfttest"
+	"github.com/shardkit/shardkit/fbft/internal/mutant"
 	"github.com/shardkit/shardkit/kad/simnet"
 )
 
@@ -72,10 +74,14 @@ func runEpochSeed(seed uint64) error {
 	return s.RunTo(3, calm+80*time.Second, 0, 1, 2)
 }
 
-func runSeed(seed uint64) error {
+func runSeed(seed uint64) error { return runSeedWith(seed, 0) }
+
+// runSeedWith is runSeed with a broken rule.
+func runSeedWith(seed uint64, broken mutant.Set) error {
 	rng := rand.New(rand.NewPCG(seed, 77))
 	nodes := 4 + rng.IntN(4)
 	cfg := randomConfig(seed, nodes, rng)
+	cfg.Core.Mutant = broken
 	s, err := fbfttest.NewSim(cfg)
 	if err != nil {
 		return err
@@ -84,19 +90,43 @@ func runSeed(seed uint64) error {
 	for range 10 {
 		disturb(s, rng, nodes, calm)
 	}
-	if err := calmDown(s, nodes, calm); err != nil {
+	alive := survivors(s.Committee(1), rng)
+	if err := calmDown(s, nodes, calm, alive...); err != nil {
 		return err
 	}
-	return s.RunTo(6, calm+40*time.Second)
+	return s.RunTo(6, calm+60*time.Second, alive...)
 }
 
-// calmDown lets the network misbehave until a time and then behave.
-func calmDown(s *fbfttest.Sim, nodes int, calm time.Duration) error {
+// survivors picks who is up after the faults: in half of the runs everybody,
+// otherwise as few as can still decide.
+func survivors(c *fbft.Committee, rng *rand.Rand) (alive []int) {
+	down := fbft.NewBitmap(c.Len())
+	if rng.IntN(2) == 0 {
+		for _, i := range rng.Perm(c.Len()) {
+			if down.Set(i); c.Weight(down) >= c.Amplify() {
+				down[i/8] &^= 1 << (i % 8)
+			}
+		}
+	}
+	for i := range c.Len() {
+		if !down.Has(i) {
+			alive = append(alive, i)
+		}
+	}
+	return alive
+}
+
+// calmDown lets the network misbehave until a time and then behave. Who is not
+// alive then (if anybody is named) stays down.
+func calmDown(s *fbfttest.Sim, nodes int, calm time.Duration, alive ...int) error {
 	s.Net.At(calm, func() {
 		s.Net.Heal()
 		s.Net.SetLoss(0)
 		for i := range nodes {
 			_ = s.Net.Restart(s.ID(i)) // an error means that it is up
+			if len(alive) > 0 && !slices.Contains(alive, i) {
+				s.Net.Crash(s.ID(i))
+			}
 		}
 	})
 	s.Net.Run(calm)
@@ -108,10 +138,10 @@ func randomConfig(seed uint64, nodes int, rng *rand.Rand) fbfttest.SimConfig {
 		Nodes:   nodes,
 		Heights: 6,
 		Prune:   rng.IntN(2) == 0,
-		Core:    fbft.Config{BaseTimeout: 400 * time.Millisecond, MaxTimeout: 3 * time.Second},
+		Core:    fbft.Config{BaseTimeout: 400 * time.Millisecond, MaxTimeout: 1600 * time.Millisecond},
 		Net: simnet.Config{
 			Seed: seed, Jitter: time.Duration(rng.IntN(60)+1) * time.Millisecond,
-			Loss: rng.Float64() * 0.3, Duplicate: rng.Float64() * 0.2, Reorder: rng.Float64() * 0.3,
+			Loss: rng.Float64() * 0.8, Duplicate: rng.Float64() * 0.2, Reorder: rng.Float64() * 0.3,
 			SyncTime: time.Duration(rng.IntN(20)) * time.Millisecond, Torn: rng.IntN(2) == 0,
 			JobTime: func(j shardkit.Job) time.Duration { return time.Duration(len(j.Kind)) * time.Millisecond },
 		},

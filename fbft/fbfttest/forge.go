@@ -1,0 +1,252 @@
+package fbfttest
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/fbft"
+)
+
+// The kinds of message, as the second byte on the wire tells them apart.
+const (
+	KindProposal    = 1
+	KindVote        = 2
+	KindCertificate = 3
+	KindReport      = 4
+)
+
+// Forger makes protocol messages for adversaries: whatever its keys can sign,
+// honest or not. It writes the encoding by itself, from its description, and
+// so checks the one in package fbft.
+type Forger struct {
+	Chain     shardkit.Hash
+	Shard     shardkit.ShardID
+	Epoch     shardkit.Epoch
+	Height    shardkit.Height
+	Committee *fbft.Committee
+	Sign      func(member int, statement []byte) []byte // nil: the scheme of Fake
+
+	blind bool // votes do not sign their view: a mutant
+}
+
+// Claim is what a report says to be prepared; the zero Claim says nothing is.
+type Claim struct {
+	OK    bool
+	View  uint64
+	Block shardkit.Hash
+}
+
+// Report is a member's report, signed.
+type Report struct {
+	Member int
+	View   uint64
+	Claim  Claim
+	Sig    []byte
+}
+
+func (f *Forger) sign(member int, statement []byte) []byte {
+	if f.Sign != nil {
+		return f.Sign(member, statement)
+	}
+	sig, _ := FakeSigner(f.Committee.Members()[member].Key).Sign(statement)
+	return sig
+}
+
+func (f *Forger) heading(kind byte) []byte {
+	b := binary.BigEndian.AppendUint32([]byte{1, kind}, uint32(f.Shard))
+	return binary.BigEndian.AppendUint64(b, uint64(f.Height))
+}
+
+func (f *Forger) context(domain string) []byte {
+	b := append([]byte(domain), f.Chain[:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(f.Shard))
+	b = binary.BigEndian.AppendUint64(b, uint64(f.Epoch))
+	b = binary.BigEndian.AppendUint64(b, uint64(f.Height))
+	h := f.Committee.Hash()
+	return append(b, h[:]...)
+}
+
+func appendBytes(b, p []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(p))), p...)
+}
+
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+func appendCertificate(b []byte, ct *fbft.Certificate) []byte {
+	b = appendBool(b, ct != nil)
+	if ct != nil {
+		enc, err := ct.AppendBinary(nil)
+		if err != nil {
+			panic(err) // a forger forges well-formed certificates
+		}
+		b = append(b, enc...)
+	}
+	return b
+}
+
+func (c Claim) append(b []byte) []byte {
+	b = appendBool(b, c.OK)
+	b = binary.BigEndian.AppendUint64(b, c.View)
+	return append(b, c.Block[:]...)
+}
+
+// Vote is a member's vote.
+func (f *Forger) Vote(member int, phase fbft.Phase, view uint64, block, newView shardkit.Hash) []byte {
+	s := f.statement(phase, view, block, newView)
+	return f.VoteWith(phase, view, block, newView, f.sign(member, s))
+}
+
+// VoteWith is a vote with a given signature.
+func (f *Forger) VoteWith(phase fbft.Phase, view uint64, block, newView shardkit.Hash, sig []byte) []byte {
+	b := binary.BigEndian.AppendUint64(f.heading(KindVote), view)
+	b = append(b, byte(phase))
+	b = append(b, block[:]...)
+	b = append(b, newView[:]...)
+	return appendBytes(b, sig)
+}
+
+func (f *Forger) statement(phase fbft.Phase, view uint64, block, newView shardkit.Hash) []byte {
+	if f.blind {
+		view, newView = 0, shardkit.Hash{}
+	}
+	b := append(f.context("shardkit/fbft/vote/v1"), byte(phase))
+	b = binary.BigEndian.AppendUint64(b, view)
+	b = append(b, block[:]...)
+	return append(b, newView[:]...)
+}
+
+// Certificate is signed by the given members, of whatever weight they are.
+func (f *Forger) Certificate(phase fbft.Phase, view uint64, block, newView shardkit.Hash, members ...int) *fbft.Certificate {
+	ct := &fbft.Certificate{Phase: phase, Epoch: f.Epoch, Height: f.Height, View: view, Block: block,
+		Committee: f.Committee.Hash(), NewView: newView, Signers: fbft.NewBitmap(f.Committee.Len())}
+	s := f.statement(phase, view, block, newView)
+	slices.Sort(members)
+	sum := make([]byte, 8)
+	for _, i := range members {
+		ct.Signers.Set(i)
+		for k, x := range f.sign(i, s) {
+			sum[k] ^= x // the aggregate of Fake
+		}
+	}
+	ct.Aggregate = sum
+	return ct
+}
+
+// CertificateMessage carries PREPARED or COMMITTED.
+func (f *Forger) CertificateMessage(ct *fbft.Certificate, want bool) []byte {
+	g := *f
+	g.Height = ct.Height
+	enc, err := ct.AppendBinary(nil)
+	if err != nil {
+		panic(err)
+	}
+	return append(appendBool(g.heading(KindCertificate), want), enc...)
+}
+
+// Announce is a proposal for view 0.
+func (f *Forger) Announce(header, ref []byte, previous *fbft.Certificate) []byte {
+	b := binary.BigEndian.AppendUint64(f.heading(KindProposal), 0)
+	b = appendBytes(appendBytes(b, header), ref)
+	return appendCertificate(b, previous)
+}
+
+// Report is a member's report, signed.
+func (f *Forger) Report(member int, view uint64, claim Claim) Report {
+	b := binary.BigEndian.AppendUint64(f.context("shardkit/fbft/report/v1"), view)
+	return Report{Member: member, View: view, Claim: claim, Sig: f.sign(member, claim.append(b))}
+}
+
+// ReportMessage carries a report; cert and header go along if cert is not nil.
+func (f *Forger) ReportMessage(r Report, previous, cert *fbft.Certificate, header []byte) []byte {
+	b := binary.BigEndian.AppendUint64(f.heading(KindReport), r.View)
+	b = appendBytes(r.Claim.append(b), r.Sig)
+	b = appendCertificate(appendCertificate(b, previous), cert)
+	if cert != nil {
+		b = appendBytes(b, header)
+	}
+	return b
+}
+
+// NewView is a proposal above view 0 with the given reports as its proof. It
+// also returns the digest that PREPARE signs.
+func (f *Forger) NewView(view uint64, header, ref []byte, cert *fbft.Certificate, reports ...Report) (msg []byte, digest shardkit.Hash) {
+	proof := f.proof(cert, reports)
+	d := binary.BigEndian.AppendUint64(f.context("shardkit/fbft/newview/v1"), view)
+	digest = sha256.Sum256(append(d, proof...))
+	b := binary.BigEndian.AppendUint64(f.heading(KindProposal), view)
+	b = appendBytes(appendBytes(b, header), ref)
+	return append(append(b, 0), proof...), digest
+}
+
+// proof groups reports by claim, in order.
+func (f *Forger) proof(cert *fbft.Certificate, reports []Report) []byte {
+	claims := make([]Claim, 0, len(reports))
+	for _, r := range reports {
+		if !slices.Contains(claims, r.Claim) {
+			claims = append(claims, r.Claim)
+		}
+	}
+	slices.SortFunc(claims, func(a, b Claim) int { return slices.Compare(a.append(nil), b.append(nil)) })
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(claims)))
+	for _, c := range claims {
+		signers, sum := fbft.NewBitmap(f.Committee.Len()), make([]byte, 8)
+		for _, r := range reports {
+			if r.Claim != c {
+				continue
+			}
+			signers.Set(r.Member)
+			for k, x := range r.Sig {
+				sum[k] ^= x
+			}
+		}
+		b = appendBytes(appendBytes(c.append(b), signers), sum)
+	}
+	return appendCertificate(b, cert)
+}
+
+// Info is what can be told of a message without its context.
+type Info struct {
+	Kind   byte
+	Height shardkit.Height
+	View   uint64
+	Phase  fbft.Phase    // of votes and certificates
+	Block  shardkit.Hash // of votes, certificates, and the claim of a report
+}
+
+// Inspect reads the fixed fields of a message; ok is false if it is none.
+func Inspect(msg []byte) (in Info, ok bool) {
+	if len(msg) < 22 {
+		return in, false
+	}
+	in.Kind = msg[1]
+	in.Height = shardkit.Height(binary.BigEndian.Uint64(msg[6:]))
+	body := msg[14:]
+	if least := [...]int{0, 12, 41, 59, 49}; int(in.Kind) >= len(least) || len(body) < least[in.Kind] {
+		return in, false
+	}
+	switch in.Kind {
+	case KindProposal:
+		in.View = binary.BigEndian.Uint64(body)
+		if n := int(binary.BigEndian.Uint32(body[8:])); n <= len(body)-12 {
+			in.Block = fbft.BlockHash(body[12 : 12+n])
+		}
+	case KindReport:
+		in.View = binary.BigEndian.Uint64(body)
+		in.Block = shardkit.Hash(body[17:])
+	case KindVote:
+		in.View, in.Phase = binary.BigEndian.Uint64(body), fbft.Phase(body[8])
+		in.Block = shardkit.Hash(body[9:])
+	case KindCertificate:
+		in.Phase = fbft.Phase(body[2])
+		in.View = binary.BigEndian.Uint64(body[19:])
+		in.Block = shardkit.Hash(body[27:])
+	}
+	return in, true
+}

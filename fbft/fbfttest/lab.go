@@ -1,0 +1,553 @@
+package fbfttest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/fbft"
+	"github.com/shardkit/shardkit/fbft/internal/mutant"
+)
+
+// LabConfig describes a Lab.
+type LabConfig struct {
+	Nodes   int      // 0: 4
+	Weights []uint64 // nil: 1 each
+	Quorum  uint64   // 0: the default
+	Leaders []int    // leader of view v of every height is Leaders[v % len]; nil: height-1+view in turn
+	Twins   []int    // nodes that run on two machines with one key; the second is actor Nodes, Nodes+1, …
+	Silent  []int    // nodes without a core: the test speaks for them
+	Heights shardkit.Height
+	Core    fbft.Config
+	// Header names the block an actor proposes if it may choose. nil: every
+	// actor another one in every view.
+	Header func(actor int, h shardkit.Height, view uint64, parent shardkit.Hash) []byte
+	// Judge is an actor's opinion of a block. nil: all are good.
+	Judge func(actor int, v fbft.Validate) error
+	// Scheme and Signer replace the scheme of Fake.
+	Scheme func(keys [][]byte) fbft.Verifier
+	Signer func(node int) fbft.Signer
+	Keys   [][]byte
+}
+
+// Packet is a message in flight between two actors.
+type Packet struct {
+	From, To int
+	Data     []byte
+	Info     Info
+}
+
+// Lab runs production cores one input at a time, under the control of a test:
+// it delivers what it likes, when it likes. Jobs finish at once, and records
+// are durable at once unless HoldDisk says otherwise. Time stands still except
+// in Timeout and Resend.
+type Lab struct {
+	Committee *fbft.Committee
+	Chain     shardkit.Hash
+	Flight    []Packet // in the order in which they were sent
+	Sent      []Packet // everything sent so far, repetitions included
+	Refused   []error  // by Deliver, of honest senders' messages too
+	Blamed    []string
+	Evidence  [][]byte
+	Behind    []fbft.Behind
+	Serve     []fbft.Serve
+	Jobs      int // run so far
+
+	cfg     LabConfig
+	ids     []shardkit.NodeID
+	keys    [][]byte
+	actors  []*actor
+	decided map[shardkit.Height]shardkit.Hash
+	names   []shardkit.Hash
+	err     error
+	log     func(format string, args ...any)
+}
+
+// actor is one machine: a core, its disk, its blocks.
+type actor struct {
+	node    int
+	core    *fbft.Core
+	now     time.Duration
+	durable [][]byte
+	pending [][]byte
+	held    []shardkit.Message
+	seq     uint64 // of the last record of this life
+	hold    bool
+	bodies  []body
+	chain   []decision
+}
+
+// The clock of a Lab: a tick of resend repeats without ending a view, one of
+// labTimeout ends every view.
+const (
+	labResend  = time.Second
+	labTimeout = time.Hour
+)
+
+// NewLab starts all actors at height 1.
+func NewLab(cfg LabConfig) (*Lab, error) { return newLab(cfg, func(string, ...any) {}) }
+
+func newLab(cfg LabConfig, log func(format string, args ...any)) (*Lab, error) {
+	if cfg.Nodes == 0 {
+		cfg.Nodes = 4
+	}
+	cfg.Heights = max(cfg.Heights, 1)
+	l := &Lab{cfg: cfg, Chain: shardkit.Hash{0x1a}, decided: make(map[shardkit.Height]shardkit.Hash),
+		log: log}
+	var members []fbft.Member
+	for i := range cfg.Nodes {
+		w := uint64(1)
+		if cfg.Weights != nil {
+			w = cfg.Weights[i]
+		}
+		key := []byte{'k', byte(i), byte(i >> 8)}
+		if cfg.Keys != nil {
+			key = cfg.Keys[i]
+		}
+		l.ids = append(l.ids, shardkit.NodeID{byte(i + 1), byte(i >> 8)})
+		l.keys = append(l.keys, key)
+		members = append(members, fbft.Member{Node: l.ids[i], Key: key, Weight: w})
+	}
+	scheme := Fake
+	if cfg.Scheme != nil {
+		scheme = cfg.Scheme
+	}
+	var err error
+	if l.Committee, err = fbft.NewCommittee(members, cfg.Quorum, scheme(l.keys)); err != nil {
+		return nil, err
+	}
+	for i := range cfg.Nodes {
+		l.actors = append(l.actors, &actor{node: i})
+	}
+	for _, i := range cfg.Twins {
+		l.actors = append(l.actors, &actor{node: i})
+	}
+	for i, a := range l.actors {
+		if slices.Contains(cfg.Silent, i) {
+			continue
+		}
+		if err := l.boot(i, a); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func (l *Lab) boot(i int, a *actor) error {
+	cfg := l.cfg.Core
+	cfg.Chain, cfg.Self = l.Chain, l.ids[a.node]
+	if cfg.Signer = FakeSigner(l.keys[a.node]); l.cfg.Signer != nil {
+		cfg.Signer = l.cfg.Signer(a.node)
+	}
+	cfg.BaseTimeout, cfg.MaxTimeout, cfg.Resend = labTimeout, labTimeout, labResend
+	if cfg.Leader == nil {
+		cfg.Leader = l.leader
+	}
+	a.bodies = nil
+	for _, rec := range a.durable {
+		if rec[0] == logBody {
+			a.keep(rec[1:])
+		} else {
+			cfg.Log = append(cfg.Log, rec[1:])
+		}
+	}
+	core, err := fbft.New(cfg)
+	if err != nil {
+		return err
+	}
+	a.core, a.now, a.seq, a.pending, a.held = core, 0, 0, nil, nil
+	return l.start(i)
+}
+
+func (l *Lab) leader(c *fbft.Committee, h shardkit.Height, view uint64) int {
+	if n := len(l.cfg.Leaders); n > 0 {
+		return l.cfg.Leaders[view%uint64(n)]
+	}
+	return int((uint64(h) - 1 + view) % uint64(c.Len()))
+}
+
+// start starts the height after the actor's last.
+func (l *Lab) start(i int) error {
+	a := l.actors[i]
+	s := fbft.Start{Height: shardkit.Height(len(a.chain) + 1), Committee: l.Committee}
+	if n := len(a.chain); n > 0 {
+		s.Parent, s.Previous = a.chain[n-1].hash, a.chain[n-1].cert
+	}
+	if err := a.core.Start(a.now, s); err != nil {
+		return err
+	}
+	a.core.Work(a.now)
+	l.pump(i)
+	return nil
+}
+
+func (a *actor) keep(h []byte) {
+	hash := fbft.BlockHash(h)
+	if !a.has(hash) {
+		a.bodies = append(a.bodies, body{hash, slices.Clone(h)})
+	}
+}
+
+func (a *actor) has(hash shardkit.Hash) bool {
+	return slices.ContainsFunc(a.bodies, func(b body) bool { return b.hash == hash })
+}
+
+// Forger returns a forger for a height.
+func (l *Lab) Forger(h shardkit.Height) *Forger {
+	return &Forger{Chain: l.Chain, Height: h, Committee: l.Committee,
+		blind: l.cfg.Core.Mutant.Has(mutant.NoView)}
+}
+
+// ID returns the node id of an actor.
+func (l *Lab) ID(i int) shardkit.NodeID { return l.ids[l.actors[i].node] }
+
+// Core returns an actor's core; nil if it is down or silent.
+func (l *Lab) Core(i int) *fbft.Core { return l.actors[i].core }
+
+// Err returns the first broken invariant.
+func (l *Lab) Err() error { return l.err }
+
+// Decided returns what an actor decided at a height.
+func (l *Lab) Decided(i int, h shardkit.Height) (hash shardkit.Hash, ok bool) {
+	for _, d := range l.actors[i].chain {
+		if d.height == h {
+			return d.hash, true
+		}
+	}
+	return hash, false
+}
+
+// AllDecided reports whether the actors (none: all with a core) have decided a
+// height.
+func (l *Lab) AllDecided(h shardkit.Height, actors ...int) bool {
+	for i, a := range l.actors {
+		if len(actors) > 0 && !slices.Contains(actors, i) || len(actors) == 0 && a.core == nil {
+			continue
+		}
+		if _, ok := l.Decided(i, h); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// pump carries out an actor's effects until there are none.
+func (l *Lab) pump(i int) {
+	a := l.actors[i]
+	for a.core != nil {
+		e := a.core.Ready()
+		for _, rec := range e.Records {
+			a.pending = append(a.pending, append([]byte{logCore}, rec...))
+		}
+		a.seq = e.Seq
+		for _, m := range e.Messages {
+			a.held = append(a.held, m)
+		}
+		if !a.hold {
+			l.sync(i, len(a.pending))
+		}
+		l.release(i, a)
+		for _, j := range e.Jobs {
+			l.Jobs++
+			a.core.Done(a.now, j.Run())
+		}
+		for _, p := range e.Propose {
+			l.propose(i, p)
+		}
+		for _, v := range e.Validate {
+			l.validate(i, v)
+		}
+		l.note(i, &e)
+		for _, d := range e.Decided {
+			l.onDecided(i, d)
+		}
+		if len(e.Jobs)+len(e.Propose)+len(e.Validate)+len(e.Decided)+len(e.Records) == 0 {
+			return
+		}
+	}
+}
+
+// sync makes the first n pending records durable.
+func (l *Lab) sync(i, n int) {
+	a := l.actors[i]
+	a.durable = append(a.durable, a.pending[:n]...)
+	a.pending = a.pending[n:]
+	a.core.Persisted(a.now, a.durableSeq())
+}
+
+// durableSeq is the number of the core's last durable record in this life.
+func (a *actor) durableSeq() uint64 {
+	n := a.seq
+	for _, rec := range a.pending {
+		if rec[0] == logCore {
+			n--
+		}
+	}
+	return n
+}
+
+// release sends what no longer waits for a record.
+func (l *Lab) release(i int, a *actor) {
+	durable := a.durableSeq()
+	keep := a.held[:0:0]
+	for _, m := range a.held {
+		if m.After > durable {
+			keep = append(keep, m)
+			continue
+		}
+		l.post(i, m)
+	}
+	a.held = keep
+}
+
+// post puts a message in flight, to every machine of the node. The same
+// message twice between the same two is in flight once.
+func (l *Lab) post(from int, m shardkit.Message) {
+	in, _ := Inspect(m.Data)
+	for to, b := range l.actors {
+		if l.ids[b.node] != m.To {
+			continue
+		}
+		p := Packet{From: from, To: to, Data: m.Data, Info: in}
+		l.Sent = append(l.Sent, p)
+		same := func(o Packet) bool { return o.From == from && o.To == to && string(o.Data) == string(m.Data) }
+		if slices.ContainsFunc(l.Flight, same) {
+			continue
+		}
+		l.Flight = append(l.Flight, p)
+		l.log("%d>%d %s", from, to, l.Describe(m.Data))
+	}
+}
+
+// Send delivers a message at once, as from an actor, and returns what Deliver
+// said.
+func (l *Lab) Send(from, to int, data []byte) error {
+	a := l.actors[to]
+	if a.core == nil {
+		return nil
+	}
+	err := a.core.Deliver(a.now, l.ID(from), data)
+	l.pump(to)
+	return err
+}
+
+// Deliver delivers a packet in flight, by its place.
+func (l *Lab) Deliver(k int) {
+	p := l.Flight[k]
+	l.Flight = slices.Delete(l.Flight, k, k+1)
+	if err := l.Send(p.From, p.To, p.Data); err != nil {
+		l.Refused = append(l.Refused, fmt.Errorf("%d from %d: %w", p.To, p.From, err))
+	}
+}
+
+// Harvest is the certificate that the silent nodes can make out of the votes
+// that were sent to them and their own signatures; nil if that is no quorum.
+func (l *Lab) Harvest(h shardkit.Height, phase fbft.Phase, view uint64, block, newView shardkit.Hash) *fbft.Certificate {
+	members := slices.Clone(l.cfg.Silent)
+	for _, p := range l.Flight {
+		want := l.Forger(h).Vote(l.actors[p.From].node, phase, view, block, newView)
+		if slices.Contains(l.cfg.Silent, p.To) && string(p.Data) == string(want) && !slices.Contains(members, p.From) {
+			members = append(members, p.From)
+		}
+	}
+	ct := l.Forger(h).Certificate(phase, view, block, newView, members...)
+	if l.Committee.Weight(ct.Signers) < l.Committee.Quorum() {
+		return nil
+	}
+	return ct
+}
+
+// Run delivers packets in order, as long as there are any that pass. nil: all.
+func (l *Lab) Run(pass func(p Packet) bool) {
+	for {
+		k := slices.IndexFunc(l.Flight, func(p Packet) bool { return pass == nil || pass(p) })
+		if k < 0 {
+			return
+		}
+		l.Deliver(k)
+	}
+}
+
+// Drop loses packets in flight.
+func (l *Lab) Drop(which func(p Packet) bool) { l.Flight = slices.DeleteFunc(l.Flight, which) }
+
+// Timeout lets the timers of actors run out.
+func (l *Lab) Timeout(actors ...int) { l.tick(2*labTimeout, actors) }
+
+// Resend lets actors repeat themselves.
+func (l *Lab) Resend(actors ...int) { l.tick(labResend, actors) }
+
+func (l *Lab) tick(d time.Duration, actors []int) {
+	for _, i := range actors {
+		if a := l.actors[i]; a.core != nil {
+			a.now += d
+			a.core.Tick(a.now)
+			l.pump(i)
+		}
+	}
+}
+
+// HoldDisk keeps an actor's records from becoming durable, or lets go of them.
+func (l *Lab) HoldDisk(i int, on bool) {
+	l.actors[i].hold = on
+	l.pump(i)
+}
+
+// Pending returns how many records of an actor wait for the disk.
+func (l *Lab) Pending(i int) int { return len(l.actors[i].pending) }
+
+// Crash stops an actor. Of its records that were not durable the first keep
+// survive.
+func (l *Lab) Crash(i, keep int) {
+	a := l.actors[i]
+	a.durable = append(a.durable, a.pending[:min(keep, len(a.pending))]...)
+	a.core, a.pending, a.held, a.hold = nil, nil, nil, false
+}
+
+// Restart starts a crashed actor from its durable records. Its ledger has what
+// it had decided, or nothing if forget is set.
+func (l *Lab) Restart(i int, forget bool) {
+	if forget {
+		l.actors[i].chain = nil
+	}
+	if err := l.boot(i, l.actors[i]); err != nil {
+		l.fail("restart of %d: %v", i, err)
+	}
+}
+
+func (l *Lab) propose(i int, p fbft.Propose) {
+	a := l.actors[i]
+	h := p.Header
+	if h == nil {
+		if p.Height > l.cfg.Heights {
+			return
+		}
+		var parent shardkit.Hash
+		if n := len(a.chain); n > 0 {
+			parent = a.chain[n-1].hash
+		}
+		if l.cfg.Header != nil {
+			h = l.cfg.Header(i, p.Height, p.View, parent)
+		} else {
+			h = header(p.Height, parent, uint64(i)<<32|p.View)
+		}
+		if h == nil {
+			return
+		}
+	}
+	l.Name(fbft.BlockHash(h))
+	if err := a.core.Proposed(a.now, p.Height, p.View, h, h); err != nil {
+		l.fail("actor %d: %v", i, err)
+	}
+}
+
+// validate: the reference is the body; without one the body comes from
+// whoever has it.
+func (l *Lab) validate(i int, v fbft.Validate) {
+	a := l.actors[i]
+	if l.cfg.Judge != nil {
+		if err := l.cfg.Judge(i, v); err != nil {
+			if !errors.Is(err, ErrNever) {
+				a.core.Validated(a.now, v.Hash, err)
+			}
+			return
+		}
+	}
+	if v.Ref == nil && !slices.ContainsFunc(l.actors, func(b *actor) bool { return b.core != nil && b.has(v.Hash) }) {
+		return
+	}
+	a.keep(v.Header)
+	a.pending = append(a.pending, append([]byte{logBody}, v.Header...))
+	a.core.Validated(a.now, v.Hash, nil)
+}
+
+// ErrNever is a Judge's answer for an application that does not answer.
+var ErrNever = errors.New("never")
+
+func (l *Lab) note(i int, e *fbft.Ready) {
+	for _, b := range e.Blame {
+		l.Blamed = append(l.Blamed, fmt.Sprintf("%d blames %d: %s", i, slices.Index(l.ids, b.Peer), b.What))
+	}
+	l.Evidence = append(l.Evidence, e.Evidence...)
+	l.Behind = append(l.Behind, e.Behind...)
+	l.Serve = append(l.Serve, e.Serve...)
+}
+
+func (l *Lab) onDecided(i int, d fbft.Decided) {
+	a := l.actors[i]
+	l.log("%d decides %s", i, l.Name(d.Hash))
+	twin := a.node != i || slices.Contains(l.cfg.Twins, i)
+	if was, ok := l.decided[d.Height]; ok && was != d.Hash && !twin {
+		l.fail("fork at height %d: %s and %s", d.Height, l.Name(was), l.Name(d.Hash))
+	} else if !twin {
+		l.decided[d.Height] = d.Hash
+	}
+	a.chain = append(a.chain, decision{height: d.Height, hash: d.Hash, header: d.Header, cert: d.Certificate})
+	if d.Height < l.cfg.Heights {
+		if err := l.start(i); err != nil {
+			l.fail("actor %d: %v", i, err)
+		}
+	}
+}
+
+func (l *Lab) fail(format string, args ...any) {
+	if l.err == nil {
+		l.err = fmt.Errorf(format, args...)
+	}
+}
+
+// Name returns a letter for a block: the first one seen is A.
+func (l *Lab) Name(hash shardkit.Hash) string {
+	if hash == (shardkit.Hash{}) {
+		return "-"
+	}
+	k := slices.Index(l.names, hash)
+	if k < 0 {
+		k = len(l.names)
+		l.names = append(l.names, hash)
+	}
+	if k < 26 {
+		return string(rune('A' + k))
+	}
+	return fmt.Sprintf("B%d", k)
+}
+
+// Block returns the header of a named block as some actor holds it.
+func (l *Lab) Block(name string) (h []byte) {
+	for _, a := range l.actors {
+		for _, b := range a.bodies {
+			if l.Name(b.hash) == name {
+				return b.header
+			}
+		}
+	}
+	return nil
+}
+
+// Describe returns a message in a few words.
+func (l *Lab) Describe(msg []byte) string {
+	in, ok := Inspect(msg)
+	if !ok {
+		return "garbage"
+	}
+	name := ""
+	switch in.Kind {
+	case KindProposal:
+		if name = "announce"; in.View > 0 {
+			name = "newview"
+		}
+	case KindVote:
+		name = in.Phase.String()
+	case KindCertificate:
+		if name = "prepared"; in.Phase == fbft.Commit {
+			name = "committed"
+		}
+	case KindReport:
+		name = "report"
+	}
+	text := fmt.Sprintf("%s h%d v%d %s", name, in.Height, in.View, l.Name(in.Block))
+	return strings.TrimSpace(text)
+}
