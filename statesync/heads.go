@@ -73,9 +73,7 @@ func (c *Client) pumpHeads() {
 func (c *Client) askHeads() {
 	c.heads.asked = true
 	for c.underway(askHead) < maxHeads {
-		p := c.pick(func(p *peer) bool {
-			return p.headless != c.round && !c.isAsked(p, askHead)
-		})
+		p := c.pick(func(p *peer) bool { return !c.isAsked(p, askHead) })
 		if p == nil {
 			return
 		}
@@ -110,8 +108,7 @@ func (c *Client) judge(f candidate) bool {
 	base := c.hops.spool.base
 	if f.tried || uint64(f.head.Epoch) < base {
 		if f.peer != nil && f.tried {
-			f.peer.headless = c.round // it claims an epoch that it cannot show
-			c.failed(f.peer)
+			c.failed(f.peer) // it claims an epoch that it does not show
 		}
 		return false
 	}

@@ -116,6 +116,32 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
+// TestServerForgetsPeers: nothing stays of a peer that has been served.
+func TestServerForgetsPeers(t *testing.T) {
+	s, err := NewServer(ServerConfig{
+		Hops: func(shardkit.Epoch, int) func() ([]Hop, error) { return func() ([]Hop, error) { return nil, nil } },
+		Head: func() func() (*Head, error) { return func() (*Head, error) { return nil, nil } },
+		Range: func(shardkit.Height, shardkit.Hash, int) func() ([]byte, error) {
+			return func() ([]byte, error) { return nil, nil }
+		},
+		Blocks: func(shardkit.Height, int, int) func() ([]Block, error) {
+			return func() ([]Block, error) { return nil, nil }
+		},
+	})
+	require.NoError(t, err)
+	for i := range 100 {
+		for _, q := range requests() {
+			require.NoError(t, s.Deliver(0, shardkit.NodeID{byte(i)}, q.appendTo(nil)))
+		}
+		for _, job := range s.Ready().Jobs {
+			s.Done(0, job.Run())
+		}
+		require.Len(t, s.Ready().Messages, 4)
+	}
+	require.Empty(t, s.peers)
+	require.Zero(t, s.serving)
+}
+
 func TestSpool(t *testing.T) {
 	p, q := new(peer), new(peer)
 	s := newSpool[string](10)

@@ -1,6 +1,7 @@
 package statesync
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -16,6 +17,7 @@ const (
 	// not asked. Not for ever: if all peers are banned, by a fault of one's own,
 	// say, the sync must come out of it.
 	banTimeouts = 10
+	maxSlow     = 3
 )
 
 // peer is whom a client may ask.
@@ -25,8 +27,9 @@ type peer struct {
 	used     uint64        // turn of the last request: who waits longest is asked next
 	until    time.Duration // not asked before then
 	fails    int           // timeouts and refusals in a row
+	expired  uint64        // id of the last request that timed out
+	slow     int           // doublings of its timeout: its answers came, but late
 	maxBytes int           // asked for at once: halved by each timeout
-	headless int           // round in which its head led nowhere
 	gone     int           // round in which it said that it does not serve the head
 	back     time.Duration // when to try whether it does: it may only have been behind
 }
@@ -72,9 +75,10 @@ func findPeer(peers []*peer, node shardkit.NodeID) *peer {
 	return nil
 }
 
-// pick returns the peer to ask next among those that suit: the one with the
-// least under way, and of these the one that was not asked for longest. Nil if
-// there is none now; the client then wakes when there may be.
+// pick returns the peer to ask next among those that suit: the one that failed
+// least, of these the one with the least under way, of these the one that was
+// not asked for longest. Nil if there is none now; the client then wakes when
+// there may be.
 func (c *Client) pick(suits func(*peer) bool) *peer {
 	var best *peer
 	for _, p := range c.peers {
@@ -82,11 +86,16 @@ func (c *Client) pick(suits func(*peer) bool) *peer {
 		case suits != nil && !suits(p) || p.underway >= perPeer:
 		case p.until > c.now:
 			c.wakeAt(p.until)
-		case best == nil || p.underway < best.underway || p.underway == best.underway && p.used < best.used:
+		case best == nil || p.before(best):
 			best = p
 		}
 	}
 	return best
+}
+
+// before reports whether p is to be asked before q.
+func (p *peer) before(q *peer) bool {
+	return cmp.Or(cmp.Compare(p.fails, q.fails), cmp.Compare(p.underway, q.underway), cmp.Compare(p.used, q.used)) < 0
 }
 
 // ask sends a request.
@@ -95,7 +104,7 @@ func (c *Client) ask(p *peer, q request) *ask {
 	q.id = c.turn
 	p.used = c.turn
 	p.underway++
-	a := &ask{request: q, peer: p, deadline: c.now + c.cfg.Timeout<<min(p.fails, 3)}
+	a := &ask{request: q, peer: p, deadline: c.now + c.cfg.Timeout<<p.slow}
 	c.asks = append(c.asks, a)
 	c.stats.Requests++
 	c.ready.Messages = append(c.ready.Messages, shardkit.Message{
@@ -169,6 +178,7 @@ func (c *Client) expire() {
 		}
 		c.take(a.peer.node, a.id)
 		c.stats.Timeouts++
+		a.peer.expired = a.id
 		a.peer.maxBytes = max(minBytes, a.peer.maxBytes/2)
 		c.failed(a.peer)
 	}
@@ -183,7 +193,7 @@ func (c *Client) failed(p *peer) {
 
 // served notes that a peer did what it was asked.
 func (c *Client) served(p *peer) {
-	p.fails = 0
+	p.fails, p.slow = 0, max(0, p.slow-1)
 	p.maxBytes = min(c.cfg.MaxBytes, 2*p.maxBytes)
 }
 
@@ -205,6 +215,9 @@ func (c *Client) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) er
 	if a == nil {
 		if ans.id > c.turn || ans.id == 0 {
 			return fmt.Errorf("statesync: answer: %w", errUnasked)
+		}
+		if p := findPeer(c.peers, from); p != nil && p.expired == ans.id {
+			p.slow = min(p.slow+1, maxSlow)
 		}
 		return nil // late, or to an earlier sync
 	}
@@ -249,14 +262,11 @@ func (c *Client) answered(a *ask, ans *answer) error {
 // refused takes note of a refusal.
 func (c *Client) refused(a *ask, reason uint8) {
 	c.stats.Refused++
-	switch {
-	case reason == refusedGone && a.kind == askRange:
+	if reason == refusedGone && a.kind == askRange {
 		a.peer.gone, a.peer.back = c.round, c.now+c.cfg.Timeout
-	case reason == refusedGone && a.kind == askHead:
-		a.peer.headless = c.round
-	default:
-		c.failed(a.peer)
+		return
 	}
+	c.failed(a.peer)
 }
 
 // noTime is later than everything.

@@ -222,9 +222,6 @@ func (c *Client) onChunkChecked(v chunkChecked) {
 		c.bad(v.peer, v.err)
 		return
 	}
-	if !slices.Contains(s.segments, g) {
-		return // another chunk covered it meanwhile
-	}
 	s.queue = append(s.queue, v)
 	s.moved = c.now
 	if !v.done {

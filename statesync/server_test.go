@@ -3,6 +3,7 @@ package statesync_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -105,6 +106,29 @@ func TestConfigs(t *testing.T) {
 	good.PerPeer = -1
 	_, err = statesync.NewServer(good)
 	require.Error(t, err)
+}
+
+// TestServerReadsNoMoreHopsThanItSends: it learns how large they are.
+func TestServerReadsNoMoreHopsThanItSends(t *testing.T) {
+	var asked int
+	s, err := statesync.NewServer(statesync.ServerConfig{
+		Hops: func(_ shardkit.Epoch, most int) func() ([]statesync.Hop, error) {
+			asked = most
+			return func() ([]statesync.Hop, error) {
+				return slices.Repeat([]statesync.Hop{{Committee: make([]byte, 250)}}, most), nil
+			}
+		},
+		Head: newWorld(1, 1).serving().Head, Range: newWorld(1, 1).serving().Range, Blocks: newWorld(1, 1).serving().Blocks,
+		MaxBytes: 1000,
+	})
+	require.NoError(t, err)
+	question := capture(t, 1)[0]
+	for _, want := range []int{16, 4, 4} {
+		require.NoError(t, s.Deliver(0, nodeID(1), question))
+		require.Equal(t, want, asked)
+		s.Done(0, s.Ready().Jobs[0].Run())
+	}
+	require.Equal(t, uint64(3), s.Stats().Served)
 }
 
 // TestClientRefuses: answers that are not ones.

@@ -120,14 +120,15 @@ func liars(w *world) map[string]func(*statesync.ServerConfig) {
 			h.Cert = nil
 			return h
 		}),
-		"chunk forged":   chunk(func(b []byte) ([]byte, error) { return forge(b), nil }),
-		"chunk empty":    chunk(func([]byte) ([]byte, error) { return nil, nil }),
-		"chunk cut":      chunk(func(b []byte) ([]byte, error) { return b[:max(65, len(b)-64)], nil }),
-		"chunk enormous": chunk(func(b []byte) ([]byte, error) { return make([]byte, 1<<20), nil }),
-		"chunk gone":     chunk(func([]byte) ([]byte, error) { return nil, errors.New("gone") }),
-		"block body":     block(func(b *statesync.Block) { b.Body = append(bytes.Clone(b.Body), 1) }),
-		"block cert":     block(func(b *statesync.Block) { b.Cert = forge(b.Cert) }),
-		"nothing at all": nil, // silent: see below
+		"chunk forged":     chunk(func(b []byte) ([]byte, error) { return forge(b), nil }),
+		"chunk empty":      chunk(func([]byte) ([]byte, error) { return nil, nil }),
+		"chunk cut":        chunk(func(b []byte) ([]byte, error) { return b[:max(65, len(b)-64)], nil }),
+		"chunk enormous":   chunk(func(b []byte) ([]byte, error) { return make([]byte, 1<<20), nil }),
+		"chunk that loops": chunk(func([]byte) ([]byte, error) { return []byte("loop"), nil }),
+		"chunk gone":       chunk(func([]byte) ([]byte, error) { return nil, errors.New("gone") }),
+		"block body":       block(func(b *statesync.Block) { b.Body = append(bytes.Clone(b.Body), 1) }),
+		"block cert":       block(func(b *statesync.Block) { b.Cert = forge(b.Cert) }),
+		"nothing at all":   nil, // silent: see below
 		"no hops, no head": func(c *statesync.ServerConfig) {
 			c.Hops = func(shardkit.Epoch, int) func() ([]statesync.Hop, error) {
 				return func() ([]statesync.Hop, error) { return nil, nil }
@@ -143,7 +144,7 @@ func liars(w *world) map[string]func(*statesync.ServerConfig) {
 func TestJoinAmongLiars(t *testing.T) {
 	blamed := map[string]bool{
 		"hop header": true, "hop cert": true, "hop committee": true, "head forged": true,
-		"chunk forged": true, "chunk empty": true, "chunk enormous": true, "block body": true, "block cert": true,
+		"chunk forged": true, "chunk empty": true, "chunk enormous": true, "chunk that loops": true, "block body": true, "block cert": true,
 	}
 	for name := range liars(newWorld(1, 1)) {
 		t.Run(name, func(t *testing.T) {
@@ -158,7 +159,7 @@ func TestJoinAmongLiars(t *testing.T) {
 				id := s.host(lie)
 				bad = append(bad, id)
 				if lie == nil {
-					s.net.Block(id, s.joiner, true)
+					s.silent = append(s.silent, id)
 				}
 			}
 			s.join()
@@ -214,7 +215,9 @@ func TestSlowLinks(t *testing.T) {
 
 // TestHeadLeavesTheWindow: the state takes longer than its head is served.
 func TestHeadLeavesTheWindow(t *testing.T) {
-	s := newScene(t, newWorld(4000, 105), simnet.Config{})
+	s := newScene(t, newWorld(4000, 105), simnet.Config{
+		JobTime: func(shardkit.Job) time.Duration { return 15 * time.Millisecond },
+	})
 	s.w.window, s.w.blockDue = 2, 100*time.Millisecond
 	for range 3 {
 		s.host(nil)
@@ -227,6 +230,62 @@ func TestHeadLeavesTheWindow(t *testing.T) {
 	require.False(t, s.disk.ready)
 	s.w.window = 1000
 	require.True(t, s.net.RunUntil(s.upToDate, time.Minute), "%+v", s.node().client.Stats())
+}
+
+// TestPeerThatWasBehind: a peer that does not serve the head when it is first
+// asked is asked again later.
+func TestPeerThatWasBehind(t *testing.T) {
+	s := newScene(t, newWorld(4000, 105), simnet.Config{
+		Latency: func(_, _ shardkit.NodeID) time.Duration { return 300 * time.Millisecond },
+	})
+	s.w.window = 1000
+	first := s.host(nil)
+	s.host(func(c *statesync.ServerConfig) {
+		honest := c.Range
+		c.Range = func(h shardkit.Height, from shardkit.Hash, maxBytes int) func() ([]byte, error) {
+			if s.net.Now() < 4*time.Second {
+				return func() ([]byte, error) { return nil, errors.New("not there yet") }
+			}
+			return honest(h, from, maxBytes)
+		}
+	})
+	s.join()
+	s.net.At(5*time.Second, func() { s.net.Crash(first) })
+	require.True(t, s.net.RunUntil(s.upToDate, time.Minute), "%+v", s.node().client.Stats())
+	require.Zero(t, s.node().client.Stats().Restarts)
+	require.NotZero(t, s.node().client.Stats().Refused)
+}
+
+// TestSilentPeer: who does not answer is asked less and less.
+func TestSilentPeer(t *testing.T) {
+	s := newScene(t, newWorld(100, 105), simnet.Config{})
+	s.host(nil)
+	silent := s.host(nil)
+	s.silent = append(s.silent, silent)
+	s.join()
+	require.True(t, s.net.RunUntil(s.upToDate, 20*time.Second))
+	before := s.net.NodeStats(silent).Received
+	s.net.Run(s.net.Now() + time.Minute)
+	require.True(t, s.upToDate())
+	require.LessOrEqual(t, s.net.NodeStats(silent).Received, before+8)
+}
+
+// TestResumeOldHead: the head of a download that was cut short epochs ago is
+// gone on with if a peer still serves it, and given up if none does.
+func TestResumeOldHead(t *testing.T) {
+	for _, window := range []uint64{1 << 40, 20} {
+		s := newScene(t, newWorld(1000, 405), simnet.Config{})
+		s.w.window = window
+		s.host(nil)
+		s.host(nil)
+		s.disk.hops, s.disk.head = 20, s.w.head(205)
+		s.disk.chunks = map[shardkit.Hash][]byte{{}: s.w.chunk(205, shardkit.Hash{}, 4096)}
+		s.join()
+		require.True(t, s.net.RunUntil(func() bool { return s.node().synced != nil }, 20*time.Second))
+		require.Equal(t, window > 20, s.node().synced.Head.Height == 205)
+		require.Equal(t, 20, s.node().synced.Epochs)
+		require.True(t, s.net.RunUntil(s.upToDate, 20*time.Second))
+	}
 }
 
 // TestCrashAndResume kills the node again and again; what was written stays.
@@ -268,7 +327,7 @@ func TestSeeds(t *testing.T) {
 		s.host(liars(w)[names[seed%6]])
 		s.host(nil)
 		s.host(liars(w)[names[(seed/6)%6]])
-		s.net.Block(s.host(nil), s.joiner, true)
+		s.silent = append(s.silent, s.host(nil))
 		s.join()
 		s.net.At(time.Duration(seed)*37*time.Millisecond, func() { s.net.Crash(s.joiner) })
 		s.net.At(3*time.Second, func() { require.NoError(t, s.net.Restart(s.joiner)) })

@@ -205,7 +205,10 @@ type joiner struct {
 	bad     []statesync.BadPeer
 	err     error
 	stall   bool // blocks are taken and not applied
+	onDisk  bool // a job is at the disk
 	given   int
+
+	maxBytes int
 }
 
 func newJoiner(t testing.TB, w *world, d *disk, peers []shardkit.NodeID, edit func(*statesync.ClientConfig)) *joiner {
@@ -240,12 +243,16 @@ func newJoiner(t testing.TB, w *world, d *disk, peers []shardkit.NodeID, edit fu
 		},
 		CheckRange: func(root, from shardkit.Hash, chunk []byte) func() (shardkit.Hash, bool, error) {
 			return func() (shardkit.Hash, bool, error) {
+				if string(chunk) == "loop" {
+					return from, false, nil
+				}
 				_, next, done, err := w.checkChunk(root, from, chunk)
 				return next, done, err
 			}
 		},
 		Write: func(from shardkit.Hash, chunk []byte) func() error {
 			return func() error {
+				require.Equal(t, d.head.Root, shardkit.Hash(chunk), "written under the head that was begun")
 				d.chunks[from] = chunk
 				d.ranges++
 				return nil
@@ -266,6 +273,7 @@ func newJoiner(t testing.TB, w *world, d *disk, peers []shardkit.NodeID, edit fu
 	if edit != nil {
 		edit(&cfg)
 	}
+	j.maxBytes = cfg.MaxBytes
 	c, err := statesync.NewClient(cfg)
 	require.NoError(t, err)
 	j.client = c
@@ -355,6 +363,9 @@ func (j *joiner) height() uint64                          { return uint64(j.appl
 func (j *joiner) Effects() (e simnet.Effects) {
 	for {
 		r := j.client.Ready()
+		for i := range r.Jobs {
+			j.watch(&r.Jobs[i])
+		}
 		e.Messages, e.Jobs = append(e.Messages, r.Messages...), append(e.Jobs, r.Jobs...)
 		j.bad = append(j.bad, r.Bad...)
 		if r.Err != nil {
@@ -387,6 +398,23 @@ func (j *joiner) Effects() (e simnet.Effects) {
 	}
 }
 
+// watch checks what must hold of jobs: one at a time touches the disk, and what
+// is checked is not larger than what may be asked for.
+func (j *joiner) watch(job *shardkit.Job) {
+	switch job.Kind {
+	case "statesync.range":
+		require.LessOrEqual(j.t, job.Size, 2*j.maxBytes+256<<10)
+	case "statesync.begin", "statesync.write", "statesync.finish":
+		require.False(j.t, j.onDisk, job.Kind)
+		j.onDisk = true
+		run := job.Run
+		job.Run = func() any {
+			j.onDisk = false
+			return run()
+		}
+	}
+}
+
 func nodeID(i int) shardkit.NodeID { return shardkit.NodeID{byte(i >> 8), byte(i), 1} }
 
 // scene is a network of servers and one joining node.
@@ -395,6 +423,7 @@ type scene struct {
 	w      *world
 	net    *simnet.Net
 	hosts  []shardkit.NodeID
+	silent []shardkit.NodeID // of hosts: what they send to the joiner is lost
 	joiner shardkit.NodeID
 	disk   *disk
 	edit   func(*statesync.ClientConfig)
@@ -430,6 +459,9 @@ func (s *scene) join() {
 	require.NoError(s.t, s.net.Add(s.joiner, func([][]byte) (simnet.Node, error) {
 		return newJoiner(s.t, s.w, s.disk, s.hosts, s.edit), nil
 	}))
+	for _, id := range s.silent {
+		s.net.Block(id, s.joiner, true)
+	}
 }
 
 func (s *scene) node() *joiner {
