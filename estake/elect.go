@@ -3,6 +3,7 @@ package estake
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"slices"
 	"sort"
 
@@ -68,6 +69,17 @@ func Elect(s State, p Params) (*Election, error) {
 		e.Total += eff
 	}
 	return e, nil
+}
+
+// ElectOr is Elect, but returns previous if too few seats are filled: a chain
+// keeps its committee rather than go on without one. It reports whether the
+// election is new.
+func ElectOr(s State, p Params, previous *Election) (e *Election, fresh bool, err error) {
+	e, err = Elect(s, p)
+	if errors.Is(err, ErrTooFew) && previous != nil {
+		return previous, false, nil
+	}
+	return e, err == nil, err
 }
 
 // bids lists what every validator bids, in no particular order.

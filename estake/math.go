@@ -55,11 +55,14 @@ func (x fixed) sub(y fixed) fixed {
 	return fixed{hi, lo}
 }
 
-// times returns ⌊x·n⌋, or false if it does not fit.
+// times returns ⌊x·n + 2^−32⌋, or false if it does not fit. The addend makes
+// up for what rounding x has lost where the product is a whole number; so
+// many holders as could gain a unit together by it there are not.
 func (x fixed) times(n uint64) (uint64, bool) {
 	over, whole := bits.Mul64(x.hi, n)
-	part, _ := bits.Mul64(x.lo, n)
-	sum, carry := bits.Add64(whole, part, 0)
+	part, rest := bits.Mul64(x.lo, n)
+	_, carry := bits.Add64(rest, 1<<32, 0)
+	sum, carry := bits.Add64(whole, part, carry)
 	return sum, over == 0 && carry == 0
 }
 

@@ -27,9 +27,10 @@ func (o *offence) words() words { return words{&o.Base, &o.Taken} }
 type offenders struct {
 	Count uint64
 	Base  uint64 // sum
+	Taken uint64 // sum of the least slashes
 }
 
-func (o *offenders) words() words { return words{&o.Count, &o.Base} }
+func (o *offenders) words() words { return words{&o.Count, &o.Base, &o.Taken} }
 
 func keyEpochOf(kind byte, e shardkit.Epoch, id [32]byte) []byte {
 	return append(keyAt(kind, uint64(e)), id[:]...)
@@ -110,6 +111,7 @@ func recordOffence(s State, e shardkit.Epoch, v [32]byte, o offence) error {
 	}
 	all.Count++
 	all.Base += min(o.Base, MaxTokens-min(all.Base, MaxTokens))
+	all.Taken += o.Taken
 	if err := save(s, keyEpochOf(keyOffence, e, v), o.words()); err != nil {
 		return err
 	}
@@ -268,7 +270,12 @@ func (p Params) SlashRate(base, total uint64) uint32 {
 // settleSlashes closes the books of offences: when an epoch ends, those of
 // the epoch EvidenceEpochs before are all known.
 func (g *globals) settleSlashes(s State, p Params, ending shardkit.Epoch) error {
-	bonded := g.Bonded
+	// The total as it was before the offences of the epoch were punished.
+	var today offenders
+	if _, err := load(s, keyAt(keyOffenders, uint64(ending)), today.words()); err != nil {
+		return err
+	}
+	bonded := g.Bonded + today.Taken
 	if err := save(s, keyAt(keySnapshot, uint64(ending)), words{&bonded}); err != nil {
 		return err
 	}
