@@ -132,7 +132,8 @@ func (b *Block) AppendBinary(dst []byte) ([]byte, error) {
 }
 
 // UnmarshalBinary decodes what AppendBinary made and refuses everything else,
-// also a body that is not the header's. It keeps nothing of data.
+// also a body that is not the header's; an empty body, which no encoded body
+// is, stands for one that is not there. It keeps nothing of data.
 func (b *Block) UnmarshalBinary(data []byte) error {
 	r := wire.NewReader(data)
 	r.Expect(blockFormat, "block format")
@@ -147,7 +148,7 @@ func (b *Block) UnmarshalBinary(data []byte) error {
 	if err := v.Header.UnmarshalBinary(header); err != nil {
 		return err
 	}
-	if BodyHash(body) != v.Header.Body {
+	if len(body) > 0 && BodyHash(body) != v.Header.Body {
 		return fmt.Errorf("ledger: block %d: %w: body is not the header's", v.Header.Height, wire.ErrValue)
 	}
 	v.Body, v.Certificate = bytes.Clone(some(body)), bytes.Clone(some(certificate))

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"iter"
 	"sync"
 
 	"github.com/shardkit/shardkit"
@@ -30,12 +29,15 @@ func (e *WrongChainError) Error() string {
 const (
 	chainFormat = 1
 
-	keyMeta   = "c/meta" // format, chain, shard
-	keyHead   = "c/head" // height and hash of the newest block
-	keyHeader = "c/h/"   // height: checksum, header, certificate
-	keyBody   = "c/b/"   // height: body
-	keyNumber = "c/n/"   // hash of a header: its height
-	keyExtra  = "x/"     // the composition's own
+	keyMeta   = "c/meta"  // format, chain, shard
+	keyFirst  = "c/first" // height of the first block, whether its body is there
+	keyHead   = "c/head"  // height and hash of the newest block
+	keyHeader = "c/h/"    // height: checksum, header, certificate
+	keyBody   = "c/b/"    // height: body
+	keyNumber = "c/n/"    // hash of a header: its height
+	keyTx     = "c/t/"    // id of a transaction: height, place in the block
+	keyMoves  = "c/a/"    // address, height and place, both inverted so that the newest comes first: nothing
+	keyExtra  = "x/"      // the composition's own
 
 	defaultStatePrefix = "s/"
 )
@@ -45,6 +47,11 @@ type ChainConfig struct {
 	Chain shardkit.Hash // id of the chain
 	Shard shardkit.ShardID
 	State StateConfig // Prefix empty: "s/". It must not begin with "c/" or "x/"
+
+	// Transactions keeps an index by id, for Transaction, and Accounts one by
+	// address, for History. They cover blocks committed while they are set.
+	Transactions bool
+	Accounts     bool
 }
 
 // Chain is the blocks of one shard and the state after the newest of them, in
@@ -60,9 +67,17 @@ type Chain struct {
 	store Store
 
 	mu    sync.RWMutex // guards what follows
-	state *State
-	head  *Header
+	state *State       // nil while a restore is under way
+	first firstBlock
+	head  *Header // nil: no blocks
 	hash  shardkit.Hash
+}
+
+// firstBlock is where a chain begins: at its genesis, or at the block whose
+// state was restored.
+type firstBlock struct {
+	height shardkit.Height
+	body   bool // its body is there
 }
 
 // OpenChain opens the chain in the store, or an empty one if the store has
@@ -81,10 +96,12 @@ func OpenChain(store Store, cfg ChainConfig) (*Chain, error) {
 		return nil, err
 	}
 	state, err := OpenState(store, cfg.State)
-	if err != nil {
+	switch {
+	case err == nil:
+		c.state = state
+	case !errors.Is(err, ErrRestoring):
 		return nil, err
 	}
-	c.state = state
 	if err := c.loadHead(); err != nil {
 		return nil, err
 	}
@@ -120,8 +137,13 @@ func (c *Chain) loadHead() error {
 	if err := r.Close(); err != nil {
 		return &DamageError{What: "head", Err: err}
 	}
+	if err := c.loadFirst(h); err != nil {
+		return err
+	}
 	header, _, err := c.record(h)
 	switch {
+	case c.state == nil:
+		return &DamageError{What: "state", Err: ErrRestoring}
 	case errors.Is(err, ErrNotFound):
 		return &DamageError{What: "head", Err: fmt.Errorf("block %d is missing", h)}
 	case err != nil:
@@ -136,6 +158,26 @@ func (c *Chain) loadHead() error {
 	return nil
 }
 
+func (c *Chain) loadFirst(head shardkit.Height) error {
+	v, ok, err := c.store.Get([]byte(keyFirst), nil)
+	if err != nil {
+		return err
+	}
+	r := wire.NewReader(v)
+	c.first = firstBlock{height(r), r.Bool()}
+	err = r.Close()
+	switch {
+	case !ok:
+		err = errors.New("missing")
+	case err == nil && c.first.height > head:
+		err = fmt.Errorf("block %d is above the head, %d", c.first.height, head)
+	}
+	if err != nil {
+		return &DamageError{What: "record of the first block", Err: err}
+	}
+	return nil
+}
+
 // Head returns the newest header; ok is false before Init.
 func (c *Chain) Head() (h Header, ok bool) {
 	c.mu.RLock()
@@ -146,132 +188,20 @@ func (c *Chain) Head() (h Header, ok bool) {
 	return *c.head, true
 }
 
-// State returns the state after the newest block.
+// First returns the height of the oldest block: 0, or where InitAt or Import
+// began. ok is false before Init.
+func (c *Chain) First() (h shardkit.Height, ok bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.first.height, c.head != nil
+}
+
+// State returns the state after the newest block. It is nil if the store holds
+// a restore that has not finished: OpenRestore and InitFrom go on with it.
 func (c *Chain) State() *State {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.state
-}
-
-// Init writes the first block of an empty chain with the state that st, begun
-// on State, holds.
-func (c *Chain) Init(genesis *Block, st *Stage) error {
-	if _, ok := c.Head(); ok {
-		return errors.New("ledger: init: chain has blocks")
-	}
-	if err := c.check(genesis); err != nil {
-		return err
-	}
-	return c.write(genesis, st, nil)
-}
-
-// InitAt makes b, with the state that was restored for it in the same store,
-// the newest block of an empty chain. Blocks before it are not there. Its own
-// body may be missing too: the state is already what came of it.
-func (c *Chain) InitAt(b *Block, restored *State) error {
-	if _, ok := c.Head(); ok {
-		return errors.New("ledger: init: chain has blocks")
-	}
-	if err := c.check(b); err != nil && (len(b.Body) > 0 || !errors.Is(err, errBody)) {
-		return err
-	}
-	if restored.Root() != b.Header.State || restored.Version() != uint64(b.Header.Height) {
-		return fmt.Errorf("ledger: init: state has version %d root %v, block %d wants root %v",
-			restored.Version(), restored.Root(), b.Header.Height, b.Header.State)
-	}
-	header := b.Header
-	if err := c.store.Apply(c.pairs(b, header.Hash(), nil), nil); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.state, c.head, c.hash = restored, &header, header.Hash()
-	return nil
-}
-
-// Commit appends a block. st is the stage on State that the block was executed
-// on; its root must be the header's. extra is written with the block, for Get
-// to read, and may be nil. When Commit returns nil the block is durable; after
-// an error of the store the chain must be opened again to find out.
-func (c *Chain) Commit(b *Block, st *Stage, extra iter.Seq2[[]byte, []byte]) error {
-	head, ok := c.Head()
-	if !ok {
-		return errors.New("ledger: commit: chain has no first block")
-	}
-	if err := c.check(b); err != nil {
-		return err
-	}
-	h := &b.Header
-	switch {
-	case h.Height != head.Height+1 || h.Parent != c.hash:
-		return fmt.Errorf("ledger: commit: block %d with parent %v does not follow block %d %v", h.Height, h.Parent, head.Height, c.hash)
-	case h.Time <= head.Time:
-		return fmt.Errorf("ledger: commit: block %d: time %d not after its parent's %d", h.Height, h.Time, head.Time)
-	case h.Epoch < head.Epoch:
-		return fmt.Errorf("ledger: commit: block %d: epoch %d before its parent's %d", h.Height, h.Epoch, head.Epoch)
-	}
-	return c.write(b, st, extra)
-}
-
-// check makes the checks on a block that need no other.
-func (c *Chain) check(b *Block) error {
-	h := &b.Header
-	switch {
-	case h.Chain != c.cfg.Chain || h.Shard != c.cfg.Shard:
-		return &WrongChainError{Chain: h.Chain, WantChain: c.cfg.Chain, Shard: h.Shard, WantShard: c.cfg.Shard}
-	case len(h.Late) > MaxLate || len(b.Body) > MaxBody || len(b.Certificate) > MaxCertificate:
-		return fmt.Errorf("ledger: block %d: over a limit", h.Height)
-	case BodyHash(b.Body) != h.Body:
-		return fmt.Errorf("ledger: block %d: %w", h.Height, errBody)
-	}
-	return nil
-}
-
-var errBody = errors.New("body is not the header's")
-
-// write commits stage and block together.
-func (c *Chain) write(b *Block, st *Stage, extra iter.Seq2[[]byte, []byte]) error {
-	root, err := st.Root()
-	if err != nil {
-		return err
-	}
-	if root != b.Header.State {
-		return fmt.Errorf("ledger: block %d: state root %v, header has %v", b.Header.Height, root, b.Header.State)
-	}
-	header := b.Header
-	hash := header.Hash()
-	if err := c.state.Commit(st, uint64(header.Height), c.pairs(b, hash, extra)); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.head, c.hash = &header, hash
-	return nil
-}
-
-// pairs are the keys that a block sets beside the state.
-func (c *Chain) pairs(b *Block, hash shardkit.Hash, extra iter.Seq2[[]byte, []byte]) iter.Seq2[[]byte, []byte] {
-	return func(yield func(k, v []byte) bool) {
-		h := b.Header.Height
-		number := wire.AppendU64(nil, uint64(h))
-		record := wire.AppendBytes(make([]byte, checksumSize), b.Header.append(nil))
-		record = wire.AppendBytes(record, b.Certificate)
-		copy(record, checksum(record[checksumSize:]))
-		meta := append([]byte{chainFormat}, c.cfg.Chain[:]...)
-		ok := yield([]byte(keyMeta), wire.AppendU32(meta, uint32(c.cfg.Shard))) &&
-			yield([]byte(keyHead), append(bytes.Clone(number), hash[:]...)) &&
-			yield(heightKey(keyHeader, h), record) &&
-			yield(heightKey(keyBody, h), b.Body) &&
-			yield(append([]byte(keyNumber), hash[:]...), number)
-		if !ok || extra == nil {
-			return
-		}
-		for k, v := range extra {
-			if !yield(append([]byte(keyExtra), k...), v) {
-				return
-			}
-		}
-	}
 }
 
 // A record of header and certificate begins with a checksum: no hash elsewhere
@@ -336,10 +266,20 @@ func (c *Chain) Block(h shardkit.Height) (*Block, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !ok || (len(body) > 0 && BodyHash(body) != header.Body) {
+	switch {
+	case ok && BodyHash(body) == header.Body:
+	case !ok && c.bodiless(h):
+		body = nil
+	default:
 		return nil, &DamageError{What: fmt.Sprintf("body of block %d", h), Err: errors.New("missing or not the header's")}
 	}
 	return &Block{Header: *header, Body: body, Certificate: cert}, nil
+}
+
+func (c *Chain) bodiless(h shardkit.Height) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return h == c.first.height && !c.first.body
 }
 
 // HeightOf returns the height of the block with the hash, or ErrNotFound.

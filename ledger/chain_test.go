@@ -194,7 +194,7 @@ func TestChainDamage(t *testing.T) {
 		keys = append(keys, append([]byte(nil), k...))
 		return nil
 	}))
-	require.Len(t, keys, 2+3*4)
+	require.Len(t, keys, 3+3*4)
 	for _, k := range keys {
 		v, _, err := store.Get(k, nil)
 		require.NoError(t, err)

@@ -18,6 +18,21 @@ type Context struct {
 	Height   shardkit.Height
 	Time     uint64 // of the block, unix milliseconds
 	Proposer shardkit.NodeID
+
+	// Seed is randomness of the block that no sender could foresee, for
+	// executors and fee markets. Zero: there is none.
+	Seed shardkit.Hash
+	// Market decides the fees. nil: everybody pays what the transaction says.
+	Market FeeMarket
+	// Workers is the number of goroutines for the transactions of an Accessor.
+	// 0 or 1: they run in order.
+	Workers int
+	// Event takes what executors tell about a transaction, in no particular
+	// order; it is called by several goroutines if Workers is above one. nil:
+	// nobody listens.
+	Event func(tx *Transaction, data []byte)
+
+	pay func(*Transaction) uint64 // set while a block of a market is executed
 }
 
 // Executor gives transactions their meaning. What it does depends on its
@@ -63,12 +78,13 @@ func (Transfer) Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox)
 			return 0, err
 		}
 	}
-	return tx.Fee, SetAccount(s, sender, from)
+	return ctx.FeeOf(tx), SetAccount(s, sender, from)
 }
 
 // Charge makes the checks that every transaction needs, whatever its kind, and
-// returns the sender's account as it is after: nonce advanced, amount and fee
-// paid. It writes nothing; the executor stores the account once nothing can be
+// returns the sender's account as it is after: nonce advanced, amount and
+// Context.FeeOf paid. The sender must have the whole bid, whatever it pays.
+// Charge writes nothing; the executor stores the account once nothing can be
 // refused any more.
 func Charge(ctx *Context, s KV, tx *Transaction) (Account, error) {
 	cost, ok := tx.Cost()
@@ -93,7 +109,8 @@ func Charge(ctx *Context, s KV, tx *Transaction) (Account, error) {
 	case acc.Balance < cost:
 		return Account{}, tx.refuse(ReasonBalance, "has %d, needs %d", acc.Balance, cost)
 	}
-	return Account{Nonce: acc.Nonce + 1, Balance: acc.Balance - cost}, nil
+	paid := cost - tx.Fee + ctx.FeeOf(tx)
+	return Account{Nonce: acc.Nonce + 1, Balance: acc.Balance - paid}, nil
 }
 
 func send(tx *Transaction, sender Address, dest shardkit.ShardID, out *xshard.Outbox) error {
@@ -142,17 +159,53 @@ func (e *BlockError) Unwrap() error { return e.Err }
 // Signatures are not checked here, see VerifyBatch. Crediting the fees is the
 // caller's.
 func ExecuteBlock(ctx *Context, s KV, txs []Transaction, ex Executor, out *xshard.Outbox) (fees uint64, err error) {
+	refs := make([]*Transaction, len(txs))
 	for i := range txs {
-		fee, err := ex.Execute(ctx, s, &txs[i], out)
+		refs[i] = &txs[i]
+	}
+	return execute(ctx, s, refs, ex, out)
+}
+
+// execute is ExecuteBlock: the market opens, the transactions run, the market
+// closes.
+func execute(ctx *Context, s KV, txs []*Transaction, ex Executor, out *xshard.Outbox) (fees uint64, err error) {
+	if ctx.Market != nil {
+		open := *ctx
+		if open.pay, err = ctx.Market.Price(ctx, s, txs); err != nil {
+			return 0, err
+		}
+		ctx = &open
+	}
+	if a, ok := ex.(Accessor); ok && ctx.Workers > 1 {
+		list, done, err := executeSpread(ctx, s, txs, a, out)
 		if err != nil {
+			return 0, err
+		}
+		if done {
+			return closeBlock(ctx, s, txs, list)
+		}
+	}
+	list := make([]uint64, len(txs))
+	for i, tx := range txs {
+		if list[i], err = ex.Execute(ctx, s, tx, out); err != nil {
 			return 0, blockError(i, err)
 		}
+	}
+	return closeBlock(ctx, s, txs, list)
+}
+
+// closeBlock adds the fees up and lets the market do the same.
+func closeBlock(ctx *Context, s KV, txs []*Transaction, list []uint64) (fees uint64, err error) {
+	for i, fee := range list {
 		if fees > math.MaxUint64-fee {
 			return 0, blockError(i, txs[i].refuse(ReasonOverflow, "fees of the block"))
 		}
 		fees += fee
 	}
-	return fees, nil
+	if ctx.Market != nil {
+		err = ctx.Market.Close(ctx, s, txs)
+	}
+	return fees, err
 }
 
 func blockError(i int, err error) error {
@@ -161,71 +214,4 @@ func blockError(i int, err error) error {
 		return &BlockError{Index: i, Err: refused}
 	}
 	return fmt.Errorf("ledger: transaction %d of the block: %w", i, err)
-}
-
-// Limits bound the transactions of one block.
-type Limits struct {
-	Count int    // 0: MaxTransactions
-	Bytes int    // of their encodings. 0: MaxBody
-	Gas   uint64 // sum of the gas they may use. 0: no limit
-}
-
-// Picked is a block in the making.
-type Picked struct {
-	Taken   []Transaction
-	Fees    uint64    // that the taken ones paid
-	Dropped []Dropped // candidates that were refused
-}
-
-// Dropped is a candidate that was refused.
-type Dropped struct {
-	Transaction *Transaction
-	Err         *TxError
-}
-
-// Pick builds a block: it executes candidates in order on s and keeps those
-// that succeed, until a limit is reached. What it keeps ExecuteBlock accepts
-// on the same state. Candidates for which there was no space are passed over
-// without being dropped. The error is the state's; s is then to be discarded.
-func Pick(ctx *Context, s KV, candidates []*Transaction, ex Executor, out *xshard.Outbox, lim Limits) (*Picked, error) {
-	lim = lim.withDefaults()
-	p := new(Picked)
-	for _, tx := range candidates {
-		if len(p.Taken) == lim.Count {
-			break
-		}
-		size := tx.Size()
-		if size > lim.Bytes || tx.Gas > lim.Gas {
-			continue // a smaller one may still fit
-		}
-		fee, err := ex.Execute(ctx, s, tx, out)
-		var refused *TxError
-		switch {
-		case errors.As(err, &refused):
-			p.Dropped = append(p.Dropped, Dropped{tx, refused})
-			continue
-		case err != nil:
-			return nil, fmt.Errorf("ledger: building a block: %w", err)
-		case p.Fees > math.MaxUint64-fee:
-			return nil, fmt.Errorf("ledger: building a block: fees exceed all there is")
-		}
-		p.Taken = append(p.Taken, *tx)
-		p.Fees += fee
-		lim.Bytes -= size
-		lim.Gas -= tx.Gas
-	}
-	return p, nil
-}
-
-func (l Limits) withDefaults() Limits {
-	if l.Count == 0 || l.Count > MaxTransactions {
-		l.Count = MaxTransactions
-	}
-	if l.Bytes == 0 || l.Bytes > MaxBody {
-		l.Bytes = MaxBody
-	}
-	if l.Gas == 0 {
-		l.Gas = math.MaxUint64
-	}
-	return l
 }

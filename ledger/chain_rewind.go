@@ -1,0 +1,74 @@
+package ledger
+
+import (
+	"fmt"
+	"iter"
+
+	"github.com/shardkit/shardkit"
+)
+
+// Rewind makes the block of height h the newest again and forgets those after
+// it, with their indexes: for an operator who has to leave a branch, or to
+// execute blocks again. The state must still know the height
+// (StateConfig.Undo), else the error is ErrPruned. extra is written with it,
+// to take back what the composition keeps beside the blocks; nothing of what
+// it wrote with the forgotten blocks is removed by itself.
+func (c *Chain) Rewind(h shardkit.Height, extra iter.Seq2[[]byte, []byte]) error {
+	head, ok := c.Head()
+	first, _ := c.First()
+	if !ok || h > head.Height || h < first {
+		return fmt.Errorf("ledger: rewind to %d: %w", h, ErrNotFound)
+	}
+	to, _, err := c.record(h)
+	if err != nil {
+		return err
+	}
+	gone, err := c.forgotten(h+1, head.Height)
+	if err != nil {
+		return err
+	}
+	hash := to.Hash()
+	sets := func(yield func(k, v []byte) bool) {
+		if yield([]byte(keyHead), headRecord(h, hash)) && extra != nil {
+			extraPairs(extra)(yield)
+		}
+	}
+	deletes := func(yield func(lo, hi []byte) bool) {
+		if !yield(heightKey(keyHeader, h+1), heightKey(keyHeader, head.Height+1)) ||
+			!yield(heightKey(keyBody, h+1), heightKey(keyBody, head.Height+1)) {
+			return
+		}
+		for _, k := range gone {
+			if !yield(k, nil) {
+				return
+			}
+		}
+	}
+	if err := c.State().Rewind(uint64(h), sets, deletes); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.head, c.hash = to, hash
+	return nil
+}
+
+// forgotten lists the index keys of blocks from lo to hi, both included.
+func (c *Chain) forgotten(lo, hi shardkit.Height) (keys [][]byte, err error) {
+	for h := lo; h <= hi; h++ {
+		b, err := c.Block(h)
+		if err != nil {
+			return nil, err
+		}
+		hash := b.Hash()
+		keys = append(keys, append([]byte(keyNumber), hash[:]...))
+		index, err := c.index(b)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range index {
+			keys = append(keys, p[0])
+		}
+	}
+	return keys, nil
+}
