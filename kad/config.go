@@ -1,6 +1,9 @@
 package kad
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/shardkit/shardkit"
@@ -38,6 +41,42 @@ type Config struct {
 	// MaxMembers bounds the contacts kept of each own shard, beside the table.
 	// 0: 4096
 	MaxMembers int
+}
+
+// withDefaults validates c and fills in its zero values.
+func (c Config) withDefaults() (Config, error) {
+	set := func(v *int, def int) {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	set(&c.K, 16)
+	set(&c.Alpha, 3)
+	set(&c.Paths, 4)
+	set(&c.PerPrefix, 2)
+	set(&c.MaxMembers, 4096)
+	if c.Timeout == 0 {
+		c.Timeout = time.Second
+	}
+	if c.Refresh == 0 {
+		c.Refresh = 10 * time.Minute
+	}
+	switch {
+	case c.ShardBits < 0 || c.ShardBits > 32:
+		return c, fmt.Errorf("kad: Config.ShardBits is %d, want 0 to 32", c.ShardBits)
+	case c.K < 1 || c.K > maxReply:
+		return c, fmt.Errorf("kad: Config.K is %d, want 1 to %d", c.K, maxReply)
+	case c.Paths < 1 || c.Paths > 16 || c.Alpha < 1 || c.PerPrefix < 1 || c.MaxMembers < 1:
+		return c, errors.New("kad: Config: Paths outside 1 to 16, or a negative value")
+	case c.Timeout < 0 || c.Refresh < sweeps:
+		return c, errors.New("kad: Config: Timeout or Refresh out of range")
+	}
+	for _, b := range slices.Concat(c.Bootstrap, c.Known) {
+		if _, ok := parseAddr(b.Addr); !ok {
+			return c, fmt.Errorf("kad: bootstrap node %v: bad address %q", b.ID, b.Addr)
+		}
+	}
+	return c, nil
 }
 
 // Ready holds the effects of a Core since the last call of Ready.

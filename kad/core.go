@@ -78,48 +78,11 @@ type Core struct {
 	stats Stats
 }
 
-// request is a message that waits for its answer.
-type request struct {
-	id     uint64
-	to     shardkit.NodeID
-	addr   string
-	sent   time.Duration
-	done   bool
-	slow   bool // its path no longer waits for it
-	check  bool
-	lookup *lookup
-	path   int
-	cand   *candidate
-	walk   *walk
-}
-
 // New validates cfg and returns a Core that knows nobody.
 func New(cfg Config) (*Core, error) {
-	set := func(v *int, def int) {
-		if *v == 0 {
-			*v = def
-		}
-	}
-	set(&cfg.K, 16)
-	set(&cfg.Alpha, 3)
-	set(&cfg.Paths, 4)
-	set(&cfg.PerPrefix, 2)
-	set(&cfg.MaxMembers, 4096)
-	if cfg.Timeout == 0 {
-		cfg.Timeout = time.Second
-	}
-	if cfg.Refresh == 0 {
-		cfg.Refresh = 10 * time.Minute
-	}
-	switch {
-	case cfg.ShardBits < 0 || cfg.ShardBits > 32:
-		return nil, fmt.Errorf("kad: Config.ShardBits is %d, want 0 to 32", cfg.ShardBits)
-	case cfg.K < 1 || cfg.K > maxReply:
-		return nil, fmt.Errorf("kad: Config.K is %d, want 1 to %d", cfg.K, maxReply)
-	case cfg.Paths < 1 || cfg.Paths > 16 || cfg.Alpha < 1 || cfg.PerPrefix < 1 || cfg.MaxMembers < 1:
-		return nil, errors.New("kad: Config: Paths outside 1 to 16, or a negative value")
-	case cfg.Timeout < 0 || cfg.Refresh < sweeps:
-		return nil, errors.New("kad: Config: Timeout or Refresh out of range")
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
 	}
 	c := &Core{
 		cfg:      cfg,
@@ -135,11 +98,6 @@ func New(cfg Config) (*Core, error) {
 	}
 	if err := c.setSelf([]shardkit.ShardID{cfg.Self.Shard}, cfg.Self.Addr); err != nil {
 		return nil, err
-	}
-	for _, b := range slices.Concat(cfg.Bootstrap, cfg.Known) {
-		if _, ok := parseAddr(b.Addr); !ok {
-			return nil, fmt.Errorf("kad: bootstrap node %v: bad address %q", b.ID, b.Addr)
-		}
 	}
 	return c, nil
 }
@@ -369,105 +327,6 @@ func (c *Core) take(now time.Duration, said *entry) {
 	}
 }
 
-// check pings an unknown node before it may enter the table.
-func (c *Core) check(now time.Duration, e *entry) {
-	if e.id == c.self.ID || c.checking[e.id] || len(c.pending) >= maxPending || c.table.strict && e.at.loopback {
-		return
-	}
-	if c.table.index[e.id] == nil && !c.table.room(e) {
-		return
-	}
-	c.checking[e.id] = true
-	c.pending = append(c.pending, e)
-	c.nextCheck(now)
-}
-
-func (c *Core) nextCheck(now time.Duration) {
-	for c.checks < maxChecks && len(c.pending) > 0 {
-		e := c.pending[0]
-		c.pending = c.pending[1:]
-		c.checks++
-		c.ask(now, e.contact(e.shards[0]), message{kind: kindPing}, request{check: true})
-	}
-}
-
-// ping asks a known entry for a sign of life.
-func (c *Core) ping(now time.Duration, e *entry) {
-	if e.asked {
-		return
-	}
-	e.asked = true
-	c.ask(now, e.contact(e.shards[0]), message{kind: kindPing}, request{})
-}
-
-// ask sends a request.
-func (c *Core) ask(now time.Duration, to Contact, m message, r request) {
-	c.nextReq++
-	m.req = c.nextReq
-	r.id, r.to, r.addr, r.sent = m.req, to.ID, to.Addr, now
-	c.requests[r.id] = &r
-	c.flight = append(c.flight, &r)
-	if r.lookup != nil {
-		c.slow = append(c.slow, &r)
-	}
-	c.stats.Requests++
-	c.ready.Routes = append(c.ready.Routes, to)
-	c.reply(to.ID, m)
-}
-
-// reply sends a message.
-func (c *Core) reply(to shardkit.NodeID, m message) {
-	m.addr, m.shards = c.self.Addr, c.shards
-	data, _ := m.AppendBinary(nil)
-	c.ready.Messages = append(c.ready.Messages, shardkit.Message{To: to, Class: shardkit.ClassBlock, Data: data})
-}
-
-// answered takes an answer to one of our requests.
-func (c *Core) answered(now time.Duration, from shardkit.NodeID, m *message, said *entry) {
-	r := c.requests[m.req]
-	if r == nil || r.to != from {
-		c.stats.Late++
-		return
-	}
-	c.finish(now, r)
-	e := c.table.index[from]
-	if e != nil {
-		e.asked = false
-	}
-	switch {
-	case e != nil && e.addr == said.addr:
-		c.update(now, e, said)
-	case r.addr != said.addr:
-		if !r.check { // it lives elsewhere than we thought: see whether it answers there
-			c.check(now, said)
-		}
-	case e == nil:
-		if !(c.table.strict && said.at.loopback) {
-			c.take(now, said)
-		}
-	default: // it has moved
-		c.replace(now, e)
-		c.take(now, said)
-	}
-	if r.lookup != nil {
-		c.lookupAnswered(now, r, m, said)
-	}
-	if r.walk != nil {
-		c.walked(now, r, m)
-	}
-}
-
-// finish takes a request off the books.
-func (c *Core) finish(now time.Duration, r *request) {
-	r.done = true
-	delete(c.requests, r.id)
-	if r.check {
-		c.checks--
-		delete(c.checking, r.to)
-		c.nextCheck(now)
-	}
-}
-
 // Tick lets requests run out and keeps the table fresh.
 func (c *Core) Tick(now time.Duration) {
 	for len(c.slow) > 0 && (c.slow[0].done || c.slow[0].sent+c.cfg.Timeout/4 <= now) {
@@ -493,31 +352,6 @@ func (c *Core) Tick(now time.Duration) {
 	if c.started && c.sweep <= now {
 		c.sweep = now + c.cfg.Refresh/sweeps
 		c.sweepTable(now)
-	}
-}
-
-// timeout ends a request that was not answered. A contact goes at the second
-// such request, but not if we have heard of nobody meanwhile, though another
-// contact was asked too: then it is probably us who are cut off.
-func (c *Core) timeout(now time.Duration, r *request) {
-	c.stats.Timeouts++
-	c.finish(now, r)
-	if e := c.table.index[r.to]; e != nil && e.addr == r.addr {
-		e.asked = false
-		e.fails++
-		switch {
-		case e.fails < maxFails:
-			c.ping(now, e)
-			if w := c.table.witness(e); w != nil {
-				c.ping(now, w)
-			}
-		case c.heardAt >= r.sent:
-			c.stats.Evicted++
-			c.replace(now, e)
-		}
-	}
-	if r.lookup != nil {
-		c.lookupFailed(now, r)
 	}
 }
 

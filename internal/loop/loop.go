@@ -326,39 +326,25 @@ func (l *Loop) input(in *input) {
 	}
 }
 
-// drain carries out the effects of a batch.
+// drain carries out the effects of a batch: records first, then the messages
+// that waited for what is durable now, then the new ones, then jobs.
 func (l *Loop) drain() {
 	eff := l.cfg.Effects()
 	if l.cut.Load() {
 		return
 	}
-	if len(eff.Records) > 0 {
-		if l.log != nil {
-			l.log.add(eff.Records, eff.Seq, eff.Prune)
-		} else {
-			l.saved = eff.Seq
-			l.persisted(eff.Seq)
-		}
-	} else if eff.Prune > 0 && l.log != nil {
-		l.log.add(nil, 0, eff.Prune)
-	}
+	l.store(&eff)
 	var sent, failed uint64
-	release := l.held[:0]
-	for _, m := range l.held {
-		if m.After > l.saved {
-			release = append(release, m)
-			continue
+	waiting := l.held
+	l.held = nil
+	for _, list := range [][]shardkit.Message{waiting, eff.Messages} {
+		for _, m := range list {
+			if m.After > l.saved {
+				l.held = append(l.held, m)
+				continue
+			}
+			l.send(m, &sent, &failed)
 		}
-		l.send(m, &sent, &failed)
-	}
-	clear(l.held[len(release):])
-	l.held = release
-	for _, m := range eff.Messages {
-		if m.After > l.saved {
-			l.held = append(l.held, m)
-			continue
-		}
-		l.send(m, &sent, &failed)
 	}
 	for _, j := range eff.Jobs {
 		l.submit(j)
@@ -370,6 +356,18 @@ func (l *Loop) drain() {
 	l.stats.Jobs += uint64(len(eff.Jobs))
 	l.stats.Held = len(l.held)
 	l.mu.Unlock()
+}
+
+// store hands records to the writer. Without a log they count as durable at
+// once.
+func (l *Loop) store(eff *Effects) {
+	switch {
+	case l.log != nil && (len(eff.Records) > 0 || eff.Prune > 0):
+		l.log.add(eff.Records, eff.Seq, eff.Prune)
+	case l.log == nil && len(eff.Records) > 0:
+		l.saved = eff.Seq
+		l.persisted(eff.Seq)
+	}
 }
 
 func (l *Loop) send(m shardkit.Message, sent, failed *uint64) {
