@@ -38,6 +38,7 @@ type peer struct {
 type ask struct {
 	request
 	peer     *peer
+	at       time.Duration
 	deadline time.Duration
 	segment  *segment // of a range
 }
@@ -104,7 +105,7 @@ func (c *Client) ask(p *peer, q request) *ask {
 	q.id = c.turn
 	p.used = c.turn
 	p.underway++
-	a := &ask{request: q, peer: p, deadline: c.now + c.cfg.Timeout<<p.slow}
+	a := &ask{request: q, peer: p, at: c.now, deadline: c.now + c.cfg.Timeout<<p.slow}
 	c.asks = append(c.asks, a)
 	c.stats.Requests++
 	c.ready.Messages = append(c.ready.Messages, shardkit.Message{
@@ -191,10 +192,15 @@ func (c *Client) failed(p *peer) {
 	p.until = max(p.until, c.now+c.cfg.Timeout/4<<min(p.fails-1, 5))
 }
 
-// served notes that a peer did what it was asked.
-func (c *Client) served(p *peer) {
-	p.fails, p.slow = 0, max(0, p.slow-1)
-	p.maxBytes = min(c.cfg.MaxBytes, 2*p.maxBytes)
+// served notes that a peer did what it was asked, and asks it for more if it
+// was quick.
+func (c *Client) served(a *ask) {
+	p := a.peer
+	p.fails = 0
+	if took := c.now - a.at; took < c.cfg.Timeout<<p.slow/4 {
+		p.slow = max(0, p.slow-1)
+		p.maxBytes = min(c.cfg.MaxBytes, 2*p.maxBytes)
+	}
 }
 
 // bad reports a peer that sent something wrong, and does not ask it for long.
@@ -245,7 +251,7 @@ func (c *Client) answered(a *ask, ans *answer) error {
 	if len(ans.hops) > a.most || len(ans.blocks) > a.most {
 		return errors.New("more than was asked for")
 	}
-	c.served(a.peer)
+	c.served(a)
 	switch a.kind {
 	case askHops:
 		c.onHops(a, ans)

@@ -202,14 +202,15 @@ func TestJoinAlone(t *testing.T) {
 // TestSlowLinks: answers that take longer than the timeout are asked for in
 // smaller pieces.
 func TestSlowLinks(t *testing.T) {
-	s := newScene(t, newWorld(1500, 105), simnet.Config{Bandwidth: 20_000})
+	s := newScene(t, newWorld(1500, 55), simnet.Config{Bandwidth: 20_000})
 	s.edit = func(c *statesync.ClientConfig) { c.MaxBytes = 128 << 10 }
 	s.w.blockDue, s.w.window = 2*time.Second, 100
+	s.w.padding = 50_000 // a hop alone takes longer than the timeout
 	for range 2 {
 		s.host(func(c *statesync.ServerConfig) { c.MaxBytes = 128 << 10 })
 	}
 	s.join()
-	require.True(t, s.net.RunUntil(s.upToDate, 2*time.Minute), "%+v", s.node().client.Stats())
+	require.True(t, s.net.RunUntil(s.upToDate, 4*time.Minute), "%+v", s.node().client.Stats())
 	require.NotZero(t, s.node().client.Stats().Timeouts)
 }
 
@@ -263,11 +264,45 @@ func TestSilentPeer(t *testing.T) {
 	silent := s.host(nil)
 	s.silent = append(s.silent, silent)
 	s.join()
+	found := func() bool { return s.node().client.Stats().Height > 0 }
+	require.True(t, s.net.RunUntil(found, 1900*time.Millisecond), "a head, before a timeout")
 	require.True(t, s.net.RunUntil(s.upToDate, 20*time.Second))
 	before := s.net.NodeStats(silent).Received
 	s.net.Run(s.net.Now() + time.Minute)
 	require.True(t, s.upToDate())
 	require.LessOrEqual(t, s.net.NodeStats(silent).Received, before+8)
+
+	// Also if there is nobody else.
+	s = newScene(t, newWorld(100, 105), simnet.Config{})
+	s.silent = append(s.silent, s.host(nil))
+	s.join()
+	s.net.Run(2 * time.Minute)
+	require.LessOrEqual(t, s.node().client.Stats().Requests, uint64(15))
+	s.net.Heal()
+	s.net.Block(s.hosts[0], s.joiner, false)
+	require.True(t, s.net.RunUntil(s.upToDate, 3*time.Minute))
+}
+
+// TestSlowDisk: what is checked and waits to be written is bounded.
+func TestSlowDisk(t *testing.T) {
+	s := newScene(t, newWorld(3000, 105), simnet.Config{JobTime: func(j shardkit.Job) time.Duration {
+		if j.Kind == "statesync.write" {
+			return 300 * time.Millisecond
+		}
+		return 0
+	}})
+	s.w.window = 1000
+	for range 4 {
+		s.host(nil)
+	}
+	s.join()
+	most := 0
+	require.True(t, s.net.RunUntil(func() bool {
+		most = max(most, s.node().waiting)
+		return s.upToDate()
+	}, 2*time.Minute), "%+v", s.node().client.Stats())
+	require.LessOrEqual(t, most, 4*3)
+	require.Zero(t, s.node().client.Stats().Restarts)
 }
 
 // TestResumeOldHead: the head of a download that was cut short epochs ago is
@@ -402,13 +437,23 @@ func TestHint(t *testing.T) {
 
 // TestStopAndUseAgain: results of jobs and answers of an earlier use are void.
 func TestStopAndUseAgain(t *testing.T) {
-	s := newScene(t, newWorld(2000, 205), simnet.Config{JobTime: func(shardkit.Job) time.Duration { return 30 * time.Millisecond }})
+	jobs := 0
+	s := newScene(t, newWorld(2000, 205), simnet.Config{JobTime: func(j shardkit.Job) time.Duration {
+		switch jobs++; j.Kind {
+		case "statesync.write", "statesync.begin":
+			return 700 * time.Millisecond
+		case "statesync.range", "statesync.block":
+			return time.Duration(jobs%4) * 600 * time.Millisecond
+		}
+		return 10 * time.Millisecond
+	}})
+	s.w.window = 1000
 	for range 3 {
 		s.host(nil)
 	}
 	s.join()
-	for i := range 40 {
-		s.net.Run(time.Duration(i) * 55 * time.Millisecond)
+	for i := range 60 {
+		s.net.Run(s.net.Now() + time.Duration(i*i%13)*150*time.Millisecond)
 		s.net.Do(s.joiner, func(now time.Duration, _ simnet.Node) {
 			c := s.node().client
 			c.Stop(now)
@@ -425,7 +470,7 @@ func TestStopAndUseAgain(t *testing.T) {
 			s.node().client.Follow(now, s.node().applied+1)
 		}
 	})
-	require.True(t, s.net.RunUntil(s.upToDate, time.Minute), "%+v", s.node().client.Stats())
+	require.True(t, s.net.RunUntil(s.upToDate, s.net.Now()+2*time.Minute), "%+v", s.node().client.Stats())
 }
 
 // TestOwnDisk: an error of the own disk ends the sync and says so.

@@ -206,6 +206,7 @@ type joiner struct {
 	err     error
 	stall   bool // blocks are taken and not applied
 	onDisk  bool // a job is at the disk
+	waiting int  // chunks checked and not written
 	given   int
 
 	maxBytes int
@@ -401,15 +402,24 @@ func (j *joiner) Effects() (e simnet.Effects) {
 // watch checks what must hold of jobs: one at a time touches the disk, and what
 // is checked is not larger than what may be asked for.
 func (j *joiner) watch(job *shardkit.Job) {
-	switch job.Kind {
+	kind := job.Kind
+	switch kind {
 	case "statesync.range":
 		require.LessOrEqual(j.t, job.Size, 2*j.maxBytes+256<<10)
+		run := job.Run
+		job.Run = func() any {
+			j.waiting++
+			return run()
+		}
 	case "statesync.begin", "statesync.write", "statesync.finish":
 		require.False(j.t, j.onDisk, job.Kind)
 		j.onDisk = true
 		run := job.Run
 		job.Run = func() any {
 			j.onDisk = false
+			if kind == "statesync.write" {
+				j.waiting--
+			}
 			return run()
 		}
 	}
