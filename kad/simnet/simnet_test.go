@@ -343,6 +343,27 @@ func TestClockStartsAtBoot(t *testing.T) {
 	require.Equal(t, time.Second, at)
 }
 
+// What a former life began does not reach the next, even if that begins soon.
+func TestOldLifeIsOver(t *testing.T) {
+	net, nodes := network(t, simnet.Config{
+		SyncTime: 10 * time.Millisecond,
+		JobTime:  func(shardkit.Job) time.Duration { return 10 * time.Millisecond },
+	}, 1)
+	do(net, 0, func(n *node) {
+		n.wake = 10 * time.Millisecond
+		n.eff.Records, n.eff.Seq = [][]byte{{1}}, 1
+		n.eff.Jobs = []shardkit.Job{{Run: func() any { t.Error("ran"); return nil }}}
+	})
+	net.Run(time.Millisecond)
+	net.Crash(id(0))
+	require.NoError(t, net.Restart(id(0)))
+	nodes[0].done = func(time.Duration, any) { t.Error("done") }
+	nodes[0].saved = func(time.Duration, uint64) { t.Error("persisted") }
+	nodes[0].tick = func(time.Duration) { t.Error("ticked") }
+	net.Run(time.Minute)
+	require.Empty(t, net.Records(id(0)))
+}
+
 func TestFilter(t *testing.T) {
 	var verdict simnet.Verdict
 	var net *simnet.Net
