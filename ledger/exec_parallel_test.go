@@ -31,8 +31,9 @@ const (
 	opDelete
 	opSend
 	opRefuse
-	opLie  // reads a key that it does not declare
-	opHide // cannot tell what it touches
+	opLie   // reads a key that it does not declare
+	opSneak // writes a key that it declares as read
+	opHide  // cannot tell what it touches
 	opKinds
 )
 
@@ -54,7 +55,7 @@ func (p program) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transactio
 				return 0, err
 			}
 			sum = sha256.Sum256(fmt.Append(sum[:], v, ok))
-		case opWrite:
+		case opWrite, opSneak:
 			if err := s.Set(key, append([]byte(nil), sum[:]...)); err != nil {
 				return 0, err
 			}
@@ -79,7 +80,7 @@ func (p program) Access(_ *ledger.Context, tx *ledger.Transaction, set *ledger.A
 	for i := 0; i+1 < len(tx.Payload); i += 2 {
 		key := tx.Payload[i+1 : i+2]
 		switch tx.Payload[i] {
-		case opRead:
+		case opRead, opSneak:
 			set.Reads = append(set.Reads, key)
 		case opWrite, opDelete:
 			set.Writes = append(set.Writes, key)
