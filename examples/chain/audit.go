@@ -189,7 +189,8 @@ func (a *audit) receipts() error {
 			return err
 		}
 		for d := range sent {
-			if err := a.arrived(place{s, shardkit.ShardID(d)}, taken[place{s, shardkit.ShardID(d)}], sent[d]); err != nil {
+			p := place{s, shardkit.ShardID(d)}
+			if err := errors.Join(a.credited(p, taken[p]), a.arrived(p, taken[p], sent[d])); err != nil {
 				return err
 			}
 		}
@@ -220,6 +221,23 @@ func (a *audit) takes(s shardkit.ShardID, b *ledger.Block, taken map[place]uint6
 			}
 			taken[p] += uint64(len(batch.Receipts))
 		}
+	}
+	return nil
+}
+
+// credited compares what a shard took in with what it credited.
+func (a *audit) credited(p place, taken uint64) error {
+	st := a.best[p.dest].State().Begin()
+	defer st.Discard()
+	n, err := loadU64(st, keyCredited(p.source))
+	if err != nil {
+		return err
+	}
+	switch {
+	case n > taken:
+		a.fail(&a.report.NoReceiptTwice, "shard %d credited %d receipts of shard %d and took in %d", p.dest, n, p.source, taken)
+	case n < taken:
+		a.fail(&a.report.AllReceiptsDelivered, "shard %d credited %d receipts of shard %d and took in %d", p.dest, n, p.source, taken)
 	}
 	return nil
 }

@@ -44,6 +44,7 @@ type block struct {
 	body    []byte
 	outcome *outcome
 	refused []refusal // builder: transactions that cannot go into any block now
+	skipped error     // builder: why something was left out, if it was
 }
 
 type refusal struct {
@@ -56,11 +57,15 @@ type refusal struct {
 // the drawing's items wait for another block.
 func (r *rules) build(c *candidate) (*block, error) {
 	runs := r.runs(c)
+	var skipped error
 	for {
 		b, bad, err := r.try(c, runs)
-		switch {
-		case err == nil:
+		if err == nil {
+			b.skipped = skipped
 			return b, nil
+		}
+		skipped = err
+		switch {
 		case bad >= 0:
 			if runs[bad].shorten(); len(runs[bad].Headers) == 0 {
 				runs = append(runs[:bad:bad], runs[bad+1:]...)
@@ -337,7 +342,7 @@ func differs(want, got *ledger.Header) error {
 // checkRun verifies packets of one source as they arrive: the longest prefix
 // whose newest certificate holds. A header whose committee is not known yet is
 // neither good nor bad.
-func (r *rules) checkRun(from linkState, run []xshard.Packet, seats func(shardkit.Epoch) []Seat) (good int, err error) {
+func (r *rules) checkRun(from linkState, run []xshard.Packet, seats func(shardkit.Epoch) ([]Seat, error)) (good int, err error) {
 	st := from
 	headers := make([]ledger.Header, len(run))
 	hashes := make([]shardkit.Hash, len(run))
@@ -347,7 +352,7 @@ func (r *rules) checkRun(from linkState, run []xshard.Packet, seats func(shardki
 		if err = h.UnmarshalBinary(run[n].Header); err != nil {
 			break
 		}
-		if seats(h.Epoch) == nil {
+		if known, serr := seats(h.Epoch); serr != nil || known == nil {
 			break
 		}
 		// Runs of a queue may cross epochs: each epoch's part is certified by
@@ -365,7 +370,11 @@ func (r *rules) checkRun(from linkState, run []xshard.Packet, seats func(shardki
 		for end < n && headers[end].Epoch == headers[good].Epoch {
 			end++
 		}
-		c, cerr := r.committee(seats(headers[good].Epoch))
+		known, cerr := seats(headers[good].Epoch)
+		if cerr != nil {
+			return good, nil // the own store: not the packet's fault
+		}
+		c, cerr := r.committee(known)
 		if cerr != nil {
 			return good, cerr
 		}

@@ -45,7 +45,7 @@ type Config struct {
 	Pool      ledger.MempoolConfig
 	Small     int // bodies up to this size are not coded. 0: 4 KiB
 
-	mutant mutant
+	mutant mutant // of the tests
 }
 
 func (c *Config) defaults() {

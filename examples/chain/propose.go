@@ -199,6 +199,9 @@ func (r *replica) onBuilt(now time.Duration, res builtResult) {
 		}
 		return
 	}
+	if err := res.block.skipped; err != nil {
+		r.core.event(Event{Shard: r.shard, Kind: Refused, Err: fmt.Errorf("chain: left out of a block: %w", err)})
+	}
 	for _, d := range res.block.refused {
 		r.pool.Remove(d.id)
 	}

@@ -263,13 +263,12 @@ func (r *replica) wasMember(t *tip) bool {
 // commit writes the oldest decided block: block, state, indexes in one batch.
 func (r *replica) commit() {
 	t := r.queue[0]
-	chain, extra := r.chain, t.extras(r.shard)
-	stage := t.out.stage
-	if r.core.cfg.mutant == mutantDiverge {
-		extra = append(extra, pair{[]byte("diverged"), t.hash[:]})
-	}
+	chain, rules, store, extra, stage := r.chain, r.rules, r.store, t.extras(r.shard), t.out.stage
 	r.job("ledger.commit", len(t.body), func() any {
 		b := &ledger.Block{Header: *t.header, Body: t.body, Certificate: t.raw}
+		if err := rules.spoil(b, store); err != nil {
+			return committedResult{t, err}
+		}
 		return committedResult{t, chain.Commit(b, stage, func(yield func(k, v []byte) bool) {
 			for _, p := range extra {
 				if !yield(p.key, p.value) {

@@ -222,22 +222,24 @@ func (r *rules) credit(s ledger.KV, in *xshard.Inbox, h *ledger.Header, raw []by
 // the beacon's pool. It stands beside ledger's own kinds.
 const receiptFees = uint8(128)
 
-// take applies one receipt. It fails only if the store does.
+// take applies one receipt. It fails only if the store does. How many were
+// applied is counted beside the inbox, which counts what was taken in: an audit
+// compares the two.
 func (r *rules) take(s ledger.KV, rc *xshard.Receipt) error {
+	for range r.times(rc) {
+		if err := credit(s, rc); err != nil {
+			return err
+		}
+		if err := addU64(s, keyCredited(rc.Source), 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func credit(s ledger.KV, rc *xshard.Receipt) error {
 	if rc.Kind == receiptFees {
-		pool, err := loadU64(s, keyPool)
-		if err != nil {
-			return err
-		}
-		return saveU64(s, keyPool, pool+rc.Amount)
-	}
-	if r.mutant == mutantDoubleCredit {
-		if err := ledger.Credit(s, rc); err != nil {
-			return err
-		}
-	}
-	if r.mutant == mutantDropReceipt && rc.Seq%7 == 3 {
-		return nil
+		return addU64(s, keyPool, rc.Amount)
 	}
 	return ledger.Credit(s, rc)
 }

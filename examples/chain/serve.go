@@ -46,14 +46,13 @@ func (r *replica) checkPackets(run []xshard.Packet) func() (int, error) {
 			from = linkState{Height: h.Height, Hash: fbft.BlockHash(p.Header), Epoch: h.Epoch}
 		}
 	}
-	rules, sets := r.rules, append([]*Committees(nil), r.core.sets...)
-	seats := func(e shardkit.Epoch) []Seat {
-		for _, s := range sets {
-			if s.Epoch == e {
-				return s.Shards[source]
-			}
-		}
-		return nil
+	rules, state := r.rules, r.chain.State()
+	seats := func(e shardkit.Epoch) (out []Seat, err error) {
+		err = readState(state, func(st *ledger.Stage) (err error) {
+			out, _, err = loadSeats(st, e, source)
+			return err
+		})
+		return out, err
 	}
 	return func() (int, error) { return rules.checkRun(from, run, seats) }
 }

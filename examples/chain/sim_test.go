@@ -1,20 +1,224 @@
 package chain
 
 import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/kad/simnet"
 )
 
-func TestWorldRuns(t *testing.T) {
-	w := newWorld(t, options{seed: 1, shards: 2, nodes: 8})
-	w.net.Run(20 * time.Second)
-	t.Log(w.status(), w.wallet.done, w.events)
+var (
+	seeds    = flag.Int("seeds", 200, "seeds of the whole-chain simulation")
+	fromSeed = flag.Uint64("from-seed", 1, "first seed of the whole-chain simulation")
+)
+
+// storm is a network with everything in it: delay, jitter that reorders, loss,
+// duplicates.
+func storm(seed uint64) simnet.Config {
+	r := rand.New(rand.NewPCG(seed, 77))
+	return simnet.Config{
+		Latency:   func(_, _ shardkit.NodeID) time.Duration { return 5 * time.Millisecond },
+		Jitter:    time.Duration(1+r.IntN(20)) * time.Millisecond,
+		Loss:      []float64{0, 0.01, 0.03, 0.06}[r.IntN(4)],
+		Duplicate: []float64{0, 0.02}[r.IntN(2)],
+		Reorder:   []float64{0, 0.02}[r.IntN(2)],
+		SyncTime:  time.Duration(1+r.IntN(8)) * time.Millisecond,
+		Torn:      true,
+	}
+}
+
+// weather makes trouble for some seconds: one node crashes, or a shard loses
+// all its replicas at once, or the network splits; then everything heals.
+func (w *world) weather(until time.Duration) {
+	r := rand.New(rand.NewPCG(w.opt.seed, 99))
+	for at := time.Second; at < until; at += time.Duration(600+r.IntN(1500)) * time.Millisecond {
+		down := time.Duration(200+r.IntN(1500)) * time.Millisecond
+		switch r.IntN(4) {
+		case 0, 1:
+			victim := w.ids[r.IntN(len(w.ids))].node
+			w.net.At(at, func() { w.crash(victim) })
+			w.net.At(at+down, func() { w.restart(victim) })
+		case 2:
+			shard := shardkit.ShardID(r.IntN(w.opt.shards))
+			var all []shardkit.NodeID
+			w.net.At(at, func() {
+				for _, id := range w.ids {
+					if n := w.nodes[id.node]; n != nil && n.replica(shard) != nil {
+						all = append(all, id.node)
+						w.crash(id.node)
+					}
+				}
+			})
+			w.net.At(at+down, func() {
+				for _, id := range all {
+					w.restart(id)
+				}
+			})
+		case 3:
+			cut := 1 + r.IntN(len(w.ids)-1)
+			w.net.At(at, func() {
+				var a, b []shardkit.NodeID
+				for i, id := range w.ids {
+					if i < cut {
+						a = append(a, id.node)
+					} else {
+						b = append(b, id.node)
+					}
+				}
+				w.net.Partition(a, append(b, w.wallet.id))
+			})
+			w.net.At(at+down, w.net.Heal)
+		}
+	}
+	w.net.At(until+2*time.Second, func() {
+		w.net.Heal()
+		for _, id := range w.ids {
+			w.restart(id.node)
+		}
+	})
+}
+
+func (w *world) crash(id shardkit.NodeID) {
+	if w.nodes[id] != nil {
+		w.net.Crash(id)
+		w.nodes[id] = nil
+	}
+}
+
+func (w *world) restart(id shardkit.NodeID) {
+	if w.nodes[id] == nil {
+		require.NoError(w.t, w.net.Restart(id))
+	}
+}
+
+// play runs a world through its weather, lets it drain, and audits it. It
+// returns what is wrong, or nothing.
+func (w *world) play(trouble, drain time.Duration) string {
+	if trouble > 0 {
+		w.weather(trouble)
+	}
+	w.net.Run(trouble + 2500*time.Millisecond)
 	w.wallet.stopped = true
-	ok := w.net.RunUntil(w.wallet.idle, 60*time.Second)
-	t.Log(ok, w.status(), w.wallet.done, w.events)
+	drained := w.net.RunUntil(w.wallet.idle, drain)
+	if len(w.faults) > 0 {
+		return fmt.Sprint("faults: ", w.faults)
+	}
+	if !drained {
+		return fmt.Sprint("transfers without a receipt at ", w.net.Now(), w.status())
+	}
+	if rep := w.audit(); !rep.OK() {
+		return fmt.Sprint("audit: ", rep.Why)
+	}
+	return ""
+}
+
+// TestSeeds runs the chain through loss, delay, reordering, partitions,
+// crashes with lost unsynced bytes, and the loss of all replicas of a shard at
+// once; after every block the invariants hold, and once the faults stop every
+// receipt is delivered.
+func TestSeeds(t *testing.T) {
+	n := *seeds
+	if testing.Short() || raceEnabled {
+		n = 6
+	}
+	for i := range n {
+		seed := *fromSeed + uint64(i)
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, options{seed: seed, shards: 2, nodes: 8, blocks: 14, accounts: 16, net: storm(seed), deal: uint8(seed % 5 / 4)})
+			if wrong := w.play(4*time.Second, 60*time.Second); wrong != "" {
+				t.Fatalf("seed %d: %s", seed, wrong)
+			}
+		})
+	}
+}
+
+// TestReplay runs the same seed twice: every event and every byte must be the
+// same.
+func TestReplay(t *testing.T) {
+	run := func(seed uint64) shardkit.Hash {
+		w := newWorld(t, options{seed: seed, shards: 2, nodes: 8, accounts: 16, net: storm(seed)})
+		require.Empty(t, w.play(3*time.Second, 60*time.Second))
+		return w.net.Digest()
+	}
+	a := run(5)
+	t.Logf("trace digest %x", a[:])
+	require.Equal(t, a, run(5))
+	require.NotEqual(t, a, run(6))
+}
+
+// TestRealSignatures runs some seeds with BLS keys and signatures in place of
+// the counting scheme.
+func TestRealSignatures(t *testing.T) {
+	n := uint64(5)
+	if testing.Short() || raceEnabled {
+		n = 1
+	}
+	for seed := range n {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, options{seed: 1000 + seed, shards: 2, nodes: 8, accounts: 8, real: true, net: storm(seed)})
+			require.Empty(t, w.play(2*time.Second, 60*time.Second))
+		})
+	}
+}
+
+// TestMutants shows that the invariants notice: with each of the defects, the
+// one that it breaks turns false.
+func TestMutants(t *testing.T) {
+	for _, m := range []struct {
+		name   string
+		mutant mutant
+		who    int // -1: every node
+		holds  func(*Report) bool
+	}{
+		{"double credit", mutantDoubleCredit, -1, func(r *Report) bool { return r.NoReceiptTwice }},
+		{"dropped receipt", mutantDropReceipt, -1, func(r *Report) bool { return r.AllReceiptsDelivered }},
+		{"mint", mutantMint, -1, func(r *Report) bool { return r.SupplyConserved }},
+		{"fork", mutantFork, 2, func(r *Report) bool { return r.OneBlockPerHeight }},
+		{"diverge", mutantDiverge, 2, func(r *Report) bool { return r.ReplicasAgree }},
+		{"lost transfer", mutantLose, -1, func(r *Report) bool { return r.AllAcceptedCommitted }},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			w := newWorld(t, options{seed: 42, shards: 2, nodes: 8, mutant: m.mutant, who: m.who})
+			w.net.Run(4 * time.Second)
+			w.wallet.stopped = true
+			w.net.RunUntil(w.wallet.idle, 10*time.Second)
+			require.Greater(t, w.wallet.done, 20, "the chain works in spite of the defect: %v", w.status())
+			require.False(t, m.holds(w.audit()), "the audit did not notice")
+		})
+	}
+	w := newWorld(t, options{seed: 42, shards: 2, nodes: 8})
+	require.Empty(t, w.play(0, 20*time.Second), "without a defect nothing is wrong")
+}
+
+// TestJoin starts a node without a seat in a running chain: it hops from epoch
+// to epoch, downloads the beacon's state and follows.
+func TestJoin(t *testing.T) {
+	w := newWorld(t, options{seed: 9, shards: 2, nodes: 8})
+	w.net.Run(8 * time.Second)
+	id := newIdentity(t, w.opt, 1000)
+	w.ids = append(w.ids, id)
+	w.add(id, 1000, true)
+	follows := func() bool {
+		r := w.nodes[id.node].replica(0)
+		return r != nil && r.ready() && r.tip.height+3 > w.nodes[w.ids[0].node].height(0) && r.tip.height > 40
+	}
+	require.True(t, w.net.RunUntil(follows, 20*time.Second), w.status())
 	require.Empty(t, w.faults)
-	rep := w.audit()
-	require.True(t, rep.OK(), "%v", rep.Why)
+	require.Positive(t, w.events[Synced])
+}
+
+// height is how far a node is in a shard, 0 if it is not there.
+func (n *simNode) height(s shardkit.ShardID) shardkit.Height {
+	if r := n.replica(s); r != nil && r.ready() {
+		return r.tip.height
+	}
+	return 0
 }

@@ -27,6 +27,10 @@ func keyLink(source shardkit.ShardID) []byte {
 	return binary.BigEndian.AppendUint32([]byte("sys/link/"), uint32(source))
 }
 
+func keyCredited(source shardkit.ShardID) []byte {
+	return binary.BigEndian.AppendUint32([]byte("sys/credited/"), uint32(source))
+}
+
 func keySeats(e shardkit.Epoch, s shardkit.ShardID) []byte {
 	b := binary.BigEndian.AppendUint64([]byte("sys/seats/"), uint64(e))
 	return binary.BigEndian.AppendUint32(b, uint32(s))
@@ -40,6 +44,7 @@ type meta struct {
 	Ends   bool            // the next block is the first of Epoch+1
 	Beacon shardkit.Hash   // if Ends, and not in the beacon: hash of the beacon's first block of Epoch+1
 	Time   uint64          // of the block, unix ms
+	Oldest shardkit.Epoch  // whose committees are in the state
 }
 
 func (m *meta) encode() []byte {
@@ -48,14 +53,14 @@ func (m *meta) encode() []byte {
 	b = append(b, m.First[:]...)
 	b = wire.AppendBool(b, m.Ends)
 	b = append(b, m.Beacon[:]...)
-	return wire.AppendU64(b, m.Time)
+	return wire.AppendU64(wire.AppendU64(b, m.Time), uint64(m.Oldest))
 }
 
 func (m *meta) decode(b []byte) error {
 	r := wire.NewReader(b)
 	*m = meta{
 		Epoch: shardkit.Epoch(r.U64()), Start: shardkit.Height(r.U64()), First: r.Array32(),
-		Ends: r.Bool(), Beacon: r.Array32(), Time: r.U64(),
+		Ends: r.Bool(), Beacon: r.Array32(), Time: r.U64(), Oldest: shardkit.Epoch(r.U64()),
 	}
 	return r.Close()
 }
@@ -77,7 +82,7 @@ func (m meta) advance(h shardkit.Height, parent shardkit.Hash) (out meta, previo
 	if !m.Ends {
 		return m, shardkit.Hash{}
 	}
-	return meta{Epoch: m.Epoch + 1, Start: h}, m.First
+	return meta{Epoch: m.Epoch + 1, Start: h, Oldest: m.Oldest}, m.First
 }
 
 // linkState is how far another shard has been linked.
@@ -167,6 +172,14 @@ func loadU64(s ledger.KV, key []byte) (uint64, error) {
 
 func saveU64(s ledger.KV, key []byte, v uint64) error { return s.Set(key, wire.AppendU64(nil, v)) }
 
+func addU64(s ledger.KV, key []byte, n uint64) error {
+	v, err := loadU64(s, key)
+	if err != nil {
+		return err
+	}
+	return saveU64(s, key, v+n)
+}
+
 func loadInbox(s ledger.KV) (*xshard.Inbox, error) {
 	in := new(xshard.Inbox)
 	b, ok, err := s.Get(keyInbox)
@@ -215,15 +228,22 @@ func loadSeats(s ledger.KV, e shardkit.Epoch, shard shardkit.ShardID) ([]Seat, b
 	return seats, err == nil, err
 }
 
-// saveSets writes the committees of an epoch and removes those that no block
-// can refer to any more: the ones of three epochs before.
+// saveSets writes the committees of an epoch.
 func saveSets(s ledger.KV, c *Committees) error {
 	for i, seats := range c.Shards {
 		if err := s.Set(keySeats(c.Epoch, shardkit.ShardID(i)), appendSeats(nil, seats)); err != nil {
 			return err
 		}
-		if c.Epoch >= 3 {
-			if err := s.Delete(keySeats(c.Epoch-3, shardkit.ShardID(i))); err != nil {
+	}
+	return nil
+}
+
+// forget removes the committees of epochs before e: those that no block to be
+// linked can refer to any more.
+func forget(s ledger.KV, m *meta, e shardkit.Epoch, shards uint32) error {
+	for ; m.Oldest < e; m.Oldest++ {
+		for i := range shardkit.ShardID(shards) {
+			if err := s.Delete(keySeats(m.Oldest, i)); err != nil {
 				return err
 			}
 		}

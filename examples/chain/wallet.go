@@ -326,18 +326,26 @@ func (r *rules) place(t *ledger.Transaction) error {
 	return nil
 }
 
-// readAccount reads committed state while blocks go on being committed: a
-// stage that has gone stale in between is taken anew.
 func readAccount(state *ledger.State, a ledger.Address) (acc ledger.Account, err error) {
+	err = readState(state, func(st *ledger.Stage) (err error) {
+		acc, err = ledger.GetAccount(st, a)
+		return err
+	})
+	return acc, err
+}
+
+// readState reads committed state while blocks go on being committed: with a
+// stage that has gone stale in between it begins anew.
+func readState(state *ledger.State, read func(*ledger.Stage) error) (err error) {
 	for range 8 {
 		st := state.Begin()
-		acc, err = ledger.GetAccount(st, a)
+		err = read(st)
 		st.Discard()
 		if !errors.Is(err, ledger.ErrStale) {
 			break
 		}
 	}
-	return acc, err
+	return err
 }
 
 // onAdmitted puts what is good into the mempool, tells the wallet, and passes
@@ -348,7 +356,7 @@ func (r *replica) onAdmitted(now time.Duration, res admittedResult) {
 	reasons := wire.AppendU32(nil, uint32(len(res.txs)))
 	for i, t := range res.txs {
 		err := res.errs[i]
-		if err == nil {
+		if err == nil && !r.core.cfg.mutant.loses(t) {
 			err = r.pool.Add(t, res.accounts[i], r.tip.height+1)
 		}
 		if err == nil && res.wallet {

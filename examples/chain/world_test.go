@@ -33,9 +33,8 @@ type world struct {
 	hashes  map[string]shardkit.Hash
 	events  map[EventKind]int
 
-	old        []Copy // stores that were given up
-	onCommit   func(*simNode, Event)
-	lastCommit map[shardkit.ShardID]time.Duration
+	disks map[shardkit.NodeID]map[shardkit.ShardID]*ledger.MemStore
+	old   []Copy // stores that were given up
 }
 
 type options struct {
@@ -103,7 +102,7 @@ func newWorld(t testing.TB, opt options) *world {
 	}
 	w := &world{
 		t: t, opt: opt, nodes: map[shardkit.NodeID]*simNode{},
-		hashes: map[string]shardkit.Hash{}, events: map[EventKind]int{}, lastCommit: map[shardkit.ShardID]time.Duration{},
+		hashes: map[string]shardkit.Hash{}, events: map[EventKind]int{}, disks: map[shardkit.NodeID]map[shardkit.ShardID]*ledger.MemStore{},
 	}
 	stake := estake.DefaultParams(opt.nodes)
 	stake.Lambda, stake.EpochReward = 60, 1000
@@ -167,6 +166,7 @@ func (w *world) start() {
 // add puts a node on the network; its stores outlive its crashes.
 func (w *world) add(id *simIdentity, i int, follow bool) {
 	disks := map[shardkit.ShardID]*ledger.MemStore{}
+	w.disks[id.node] = disks
 	require.NoError(w.t, w.net.Add(id.node, func(log [][]byte) (simnet.Node, error) {
 		cfg := Config{
 			Genesis: w.genesis, Self: id.node, Signer: id.signer, Prove: id.vrf.Prove, Scheme: w.scheme,
@@ -194,7 +194,7 @@ func (w *world) add(id *simIdentity, i int, follow bool) {
 		if err != nil {
 			return nil, err
 		}
-		n := &simNode{Core: core, w: w, id: id.node, disks: disks}
+		n := &simNode{Core: core, w: w, id: id.node}
 		w.nodes[id.node] = n
 		core.Start(0)
 		return n, nil
@@ -204,9 +204,8 @@ func (w *world) add(id *simIdentity, i int, follow bool) {
 // simNode is a Core on the simulated network.
 type simNode struct {
 	*Core
-	w     *world
-	id    shardkit.NodeID
-	disks map[shardkit.ShardID]*ledger.MemStore
+	w  *world
+	id shardkit.NodeID
 }
 
 func (n *simNode) Effects() simnet.Effects {
@@ -238,9 +237,6 @@ func (w *world) note(n *simNode, e Event) {
 		}
 		return
 	}
-	if w.onCommit != nil {
-		w.onCommit(n, e)
-	}
 	key := fmt.Sprint(e.Shard, "/", e.Header.Height)
 	if old, ok := w.hashes[key]; ok && old != e.Hash {
 		w.fault("fork: shard %d height %d: %v and %v", e.Shard, e.Header.Height, old, e.Hash)
@@ -252,12 +248,10 @@ func (w *world) note(n *simNode, e Event) {
 func (w *world) audit() *Report {
 	var copies []Copy
 	for _, id := range w.ids {
-		n := w.nodes[id.node]
-		if n == nil {
-			continue
-		}
-		for s, d := range n.disks {
-			copies = append(copies, Copy{id.node, s, d.Clone()})
+		for s := range shardkit.ShardID(w.opt.shards) {
+			if d := w.disks[id.node][s]; d != nil {
+				copies = append(copies, Copy{id.node, s, d.Clone()})
+			}
 		}
 	}
 	for _, c := range w.old {
@@ -456,6 +450,10 @@ func (w *world) status() (out string) {
 	for _, id := range w.ids {
 		n := w.nodes[id.node]
 		out += fmt.Sprintf("\n%v:", id.node)
+		if n == nil {
+			out += " down"
+			continue
+		}
 		for _, r := range n.replicas {
 			if r.tip == nil {
 				out += fmt.Sprintf(" [%d opening]", r.shard)
@@ -466,6 +464,11 @@ func (w *world) status() (out string) {
 			}
 			out += fmt.Sprintf(" [%d h=%d e=%d ends=%v pool=%d draw=%d follow=%v]", r.shard, r.tip.height, r.tip.out.meta.Epoch,
 				r.tip.out.meta.Ends, r.pool.Len(), r.tip.out.draw.Phase, r.following)
+			for d := range r.tip.out.links {
+				if q := r.relay.Arrived(shardkit.ShardID(d)); len(q) > 0 || shardkit.ShardID(d) != r.shard {
+					out += fmt.Sprintf("(from %d linked %d, %d arrived)", d, r.tip.out.links[d].Height, len(q))
+				}
+			}
 		}
 	}
 	return out

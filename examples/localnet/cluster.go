@@ -48,7 +48,6 @@ type counts struct {
 	synced    []chain.Event
 	epochs    map[shardkit.Epoch]*epochCount
 	blocks    []int // by shard, seen committed for the first time
-	delivered int
 	refused   int
 	failures  []error
 }
