@@ -3,6 +3,7 @@ package estake
 import (
 	"bytes"
 	"encoding/hex"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/shardkit/shardkit/internal/wire"
@@ -58,6 +59,33 @@ func TestGoldenRecords(t *testing.T) {
 	} {
 		if got := hex.EncodeToString(c.rec.append(nil)); got != c.want {
 			t.Errorf("%T: %s, want %s", c.rec, got, c.want)
+		}
+	}
+}
+
+// Whoever comes, goes, or does both again and again: the points of those who
+// stay never lose worth by it, and nobody takes out more than went in.
+func TestPoolIsFair(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		p := pool{Tokens: r.Uint64N(500), Points: 1 + r.Uint64N(500)}
+		stay := r.Uint64N(p.Points + 1)
+		before := p.value(stay)
+		points, cost := p.quote(1 + r.Uint64N(100))
+		p.buy(points, cost)
+		if got := p.value(stay); got < before {
+			t.Fatalf("%+v: %d points were worth %d, now %d", p, stay, before, got)
+		}
+		if out := p.sell(points); out > cost {
+			t.Fatalf("%+v: paid %d, got %d", p, cost, out)
+		}
+		leave := r.Uint64N(p.Points - stay + 1)
+		p.sell(leave)
+		if got := p.value(stay); got < before {
+			t.Fatalf("%+v: %d points were worth %d, now %d after %d left", p, stay, before, got, leave)
+		}
+		if p.Points == 0 && p.Tokens > 0 {
+			t.Fatalf("%+v: tokens of nobody", p)
 		}
 	}
 }

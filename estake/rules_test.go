@@ -215,7 +215,9 @@ func TestSlashGrowsWithCoincidence(t *testing.T) {
 // What was undelegated is reached by an offence as far back as the election
 // that made the votes, and no further.
 func TestSlashReach(t *testing.T) {
-	w := newChain(t, estake.DefaultParams(4), genesis(1, 1000, 1), genesis(2, 90_000, 1))
+	p := estake.DefaultParams(4)
+	p.SlashMinPPM, p.SlashSlopePPM = 100_000, 0
+	w := newChain(t, p, genesis(1, 1, 1), genesis(2, 90_000, 1))
 	for i := uint64(4); i < 8; i++ {
 		require.NoError(t, w.do(i, estake.Delegate{Validator: account(1), Amount: 1000}))
 	}
@@ -224,19 +226,48 @@ func TestSlashReach(t *testing.T) {
 		w.ends(t, 0)
 	}
 	require.NoError(t, w.offend(1, 3)) // reaches back to epoch 1
-	for range 11 {
+	for w.epoch < 7 {
+		require.ErrorIs(t, w.do(4, estake.Withdraw{Validator: account(1)}), estake.ErrLocked, "epoch %d", w.epoch)
 		w.ends(t, 0)
 	}
-	for i := uint64(4); i < 8; i++ {
-		require.NoError(t, w.do(i, estake.Withdraw{Validator: account(1), Epoch: shardkit.Epoch(i - 4)}))
-		back := w.accounts[account(i)]
-		if i == 4 {
-			require.EqualValues(t, 1_000_000, back)
-		} else {
-			require.EqualValues(t, 1_000_000, back) // own stake paid for all of it
-		}
+	require.NoError(t, w.do(4, estake.Withdraw{Validator: account(1)}))
+	require.EqualValues(t, 1_000_000, w.accounts[account(4)])
+	for range 3 {
+		w.ends(t, 0)
 	}
-	require.Less(t, w.position(t, 1, 1).Plain, uint64(900))
+	for i := uint64(5); i < 8; i++ {
+		require.NoError(t, w.do(i, estake.Withdraw{Validator: account(1), Epoch: shardkit.Epoch(i - 4)}))
+		require.EqualValues(t, 1_000_000-100, w.accounts[account(i)])
+		require.ErrorIs(t, w.do(i, estake.Withdraw{Validator: account(1), Epoch: shardkit.Epoch(i - 4)}), estake.ErrUnknown)
+	}
+}
+
+func TestBannedEarnNothing(t *testing.T) {
+	w := newChain(t, estake.DefaultParams(4), genesis(1, 1000, 1), genesis(2, 1000, 1))
+	w.signs(t)
+	require.NoError(t, w.offend(1, 0))
+	require.EqualValues(t, 500, w.ends(t, 1000))
+	pot, err := estake.Pot(w)
+	require.NoError(t, err)
+	require.EqualValues(t, 500, pot)
+	require.Zero(t, w.position(t, 1, 1).Rewards)
+	w.signs(t)
+	require.EqualValues(t, 510, w.ends(t, 10)) // the next epoch's signers get the pot
+}
+
+// Thirds are rounded down, and what is left over stays here.
+func TestRoundingOfClaims(t *testing.T) {
+	g := genesis(1, 1, 1)
+	g.CommissionPPM = 0
+	w := newChain(t, estake.DefaultParams(4), g)
+	for i := uint64(7); i < 10; i++ {
+		require.NoError(t, w.do(i, estake.Delegate{Validator: account(1), Amount: 1000}))
+	}
+	w.signs(t)
+	w.ends(t, 201)
+	for i := uint64(7); i < 10; i++ {
+		require.EqualValues(t, 66, w.position(t, 1, i).Rewards) // of 200 in all
+	}
 }
 
 func TestRedelegation(t *testing.T) {
@@ -294,6 +325,24 @@ func TestRejoin(t *testing.T) {
 	e, err = estake.Elect(w, p)
 	require.NoError(t, err)
 	require.Len(t, e.Elected, 3)
+}
+
+// Who signs now and then is never absent for long.
+func TestSigningEndsAnAbsence(t *testing.T) {
+	p := estake.DefaultParams(4)
+	p.GapMillis, p.ReduceMillis, p.InactiveMillis = 1000, 4000, 9000
+	w := newChain(t, p, genesis(1, 1000, 1), genesis(2, 1000, 1))
+	slot := estake.SlotID(account(2), 0)
+	for range 30 {
+		for range 3 {
+			w.signs(t, slot)
+		}
+		w.signs(t)
+	}
+	w.ends(t, 0)
+	e, err := estake.Elect(w, p)
+	require.NoError(t, err)
+	require.EqualValues(t, 2000, e.Total)
 }
 
 // A shard that makes no blocks, however long, makes nobody absent; nor does
