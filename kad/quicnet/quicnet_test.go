@@ -430,6 +430,19 @@ func stream(t *testing.T, c *quic.Conn, class byte) *quic.SendStream {
 	return s
 }
 
+// A peer has one connection: a new one takes the place of the old.
+func TestNewConnectionReplacesOld(t *testing.T) {
+	h, in := listen(t, 0, nil)
+	old := hostile(t, h)
+	stream(t, old, 1).Write([]byte{0, 0, 0, 1, 'a'})
+	eventually(t, func() bool { return in.len() == 1 })
+	c := hostile(t, h)
+	<-old.Context().Done()
+	stream(t, c, 1).Write([]byte{0, 0, 0, 1, 'b'})
+	eventually(t, func() bool { return in.len() == 2 })
+	require.Equal(t, 1, h.Stats().Connected)
+}
+
 func TestStreamsAreBounded(t *testing.T) {
 	h, _ := listen(t, 0, nil)
 	c := hostile(t, h)
