@@ -133,3 +133,28 @@ func BenchmarkSign(b *testing.B) {
 		sign(b, k, []byte("statement"))
 	}
 }
+
+// BenchmarkCommittee makes the committee of the next epoch, in which a tenth
+// of 100 members is new, with and without a Keyring.
+func BenchmarkCommittee(b *testing.B) {
+	const n, moved = 100, 10
+	var public [][]byte
+	for i := range 20 * n {
+		public = append(public, newKey(b, i).Public())
+	}
+	run := func(name string, decode func([][]byte, [32]byte) (*bls.Committee, error)) {
+		b.Run(name, func(b *testing.B) {
+			first := 0
+			for b.Loop() {
+				if _, err := decode(public[first:first+n], batchSeed); err != nil {
+					b.Fatal(err)
+				}
+				if first += moved; first+n > len(public) {
+					first = 0
+				}
+			}
+		})
+	}
+	run("keyring=false", bls.NewCommittee)
+	run("keyring=true", bls.NewKeyring(5*n).NewCommittee)
+}

@@ -468,3 +468,32 @@ func Example() {
 	// 0 and 1: <nil>
 	// 0, 1 and 3: bls: aggregate of 3: signature does not verify
 }
+
+func TestKeyring(t *testing.T) {
+	var public [][]byte
+	var keys []*bls.SecretKey
+	for i := range 12 {
+		keys = append(keys, newKey(t, i))
+		public = append(public, keys[i].Public())
+	}
+	ring := bls.NewKeyring(5) // fewer than there are
+	statement := []byte("statement")
+	for first := range 10 {
+		c, err := ring.NewCommittee(public[first:first+3], batchSeed)
+		require.NoError(t, err)
+		sigs := signAll(t, keys[first:], ascending(3), statement)
+		aggregate, bad := c.Combine(statement, ascending(3), sigs)
+		require.Empty(t, bad)
+		require.NoError(t, c.Verify(statement, ascending(3), aggregate))
+		other, err := bls.NewCommittee(public[first:first+3], batchSeed)
+		require.NoError(t, err)
+		require.NoError(t, other.Verify(statement, ascending(3), aggregate))
+	}
+	// What it knows does not make it take what is malformed.
+	for _, wrong := range [][]byte{nil, public[0][:95], append(bytes.Clone(public[0]), 0), make([]byte, bls.KeySize)} {
+		_, err := ring.NewCommittee([][]byte{public[0], wrong}, batchSeed)
+		require.Error(t, err)
+	}
+	_, err := ring.NewCommittee([][]byte{public[0], public[0]}, batchSeed)
+	require.Error(t, err)
+}

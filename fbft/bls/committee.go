@@ -26,8 +26,13 @@ type Committee struct {
 
 // NewCommittee decodes keys, a third of a millisecond each, all of them with
 // a verified proof of possession. A key twice is refused. seed must be secret
-// and unpredictable to peers; it makes the coefficients of batches.
+// and unpredictable to peers; it makes the coefficients of batches. A Keyring
+// does the same and remembers the keys.
 func NewCommittee(keys [][]byte, seed [32]byte) (*Committee, error) {
+	return newCommittee(keys, seed, decodeKey)
+}
+
+func newCommittee(keys [][]byte, seed [32]byte, decode func([]byte) (*bls12381.G2, error)) (*Committee, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("bls: committee: no keys")
 	}
@@ -39,7 +44,7 @@ func NewCommittee(keys [][]byte, seed [32]byte) (*Committee, error) {
 			return nil, fmt.Errorf("bls: committee: keys %d and %d are the same", j, i)
 		}
 		seen[string(enc)] = i
-		k, err := decodeKey(enc)
+		k, err := decode(enc)
 		if err != nil {
 			return nil, fmt.Errorf("bls: committee: key %d: %w", i, err)
 		}

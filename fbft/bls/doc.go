@@ -39,7 +39,9 @@
 //     is summed without it: a member can spoil a sum once.
 //
 // Certificates are verified in batches with random coefficients of 128 bits
-// [5], derived from a secret seed and the whole batch.
+// [5], derived from a secret seed and the whole batch; [VerifyClaims] does so
+// across committees. A [Keyring] spares who sees many committees the decoding
+// of keys that it knows.
 //
 // # How to use it
 //

@@ -366,3 +366,24 @@ func FuzzDecompress(f *testing.F) {
 		require.Equal(t, b, x)
 	})
 }
+
+// TestKeyringIsBounded: the oldest keys make room.
+func TestKeyringIsBounded(t *testing.T) {
+	r := NewKeyring(3)
+	key := func(i byte) []byte {
+		k, err := GenerateKey(bytes.Repeat([]byte{i}, MinSeed))
+		require.NoError(t, err)
+		return k.Public()
+	}
+	for i := range byte(8) {
+		_, err := r.decode(key(i))
+		require.NoError(t, err)
+		_, err = r.decode(key(i))
+		require.NoError(t, err)
+	}
+	require.Len(t, r.keys, 3)
+	require.Len(t, r.ring, 3)
+	for i := byte(5); i < 8; i++ {
+		require.Contains(t, r.keys, [KeySize]byte(key(i)))
+	}
+}
