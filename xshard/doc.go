@@ -30,7 +30,8 @@
 //  3. A member of the destination queues what arrives per source and has it
 //     checked in runs of consecutive heights, one run per source at a time: the
 //     newest certificate of a run covers the headers before it, so the busier
-//     a source is, the less a block of it costs.
+//     a source is, the less a block of it costs. A run that fails is checked
+//     again in shorter ones, until the bad packet is found.
 //  4. What is missing is pulled: each Poll, and at once when a gap shows, the
 //     member asks one member of the source, another each time, for the next
 //     height it lacks.

@@ -36,8 +36,11 @@ type RelayConfig struct {
 	Load func(dest shardkit.ShardID, from shardkit.Height, max, maxBytes int) func() []Packet
 	// Check returns the function a job runs to verify a run of packets of one
 	// source, consecutive heights: it returns how many from the front are good
-	// (certificate, header chain, receipts proof) and an error for the next one.
-	// Fewer good ones with a nil error: not decidable yet, keep and ask again later.
+	// (certificate, header chain, receipts proof) and an error if there is a bad
+	// one among the rest. Fewer good ones with a nil error: the next is not
+	// decidable yet, keep and ask again later. The certificate of the last may
+	// stand for all: after an error the relay asks about shorter runs, until it
+	// knows which packet is bad.
 	Check func(run []Packet) func() (good int, err error)
 
 	Poll      time.Duration // period of asking a source for what is missing. 0: 500 ms
@@ -175,7 +178,7 @@ func (r *Relay) know(now time.Duration, id shardkit.ShardID) *shard {
 			return nil
 		}
 		s := &shard{id: id}
-		s.source.next = now + r.cfg.Poll
+		s.source.next, s.source.span = now+r.cfg.Poll, maxRun
 		r.shards = slices.Insert(r.shards, i, s)
 	}
 	return r.shards[i]

@@ -75,6 +75,7 @@ type bench struct {
 	*xshard.Relay
 	committee int // packets of heights beyond cannot be judged; 0: no limit
 	runs      []string
+	last      bool // only the last certificate of a run is looked at: it stands for all
 	loads     []string
 	head      shardkit.Height // of the own chain, for Load
 }
@@ -113,8 +114,13 @@ func (b *bench) check(run []xshard.Packet) func() (int, error) {
 		require.Equal(b, run[0].Source, run[i].Source)
 		require.Equal(b, run[0].Height+shardkit.Height(i), run[i].Height)
 	}
-	committee := b.committee
+	committee, last := b.committee, b.last
 	return func() (int, error) {
+		if last && string(run[len(run)-1].Cert) != "good" {
+			return 0, errForged
+		} else if last {
+			return len(run), nil
+		}
 		for i, p := range run {
 			if committee > 0 && int(p.Height) > committee || string(p.Cert) == "later" {
 				return i, nil
@@ -347,6 +353,32 @@ func TestBadPacket(t *testing.T) {
 	b.deliver(3*time.Second, node(1, 0), pushMsg(0, packet(1, 3, 9)))
 	b.finish(3 * time.Second)
 	require.Equal(t, []int{1, 2, 3}, b.heights(1))
+}
+
+// TestOneCertificateForARun: a false certificate at the end of a run spoils the
+// check of all of it; the relay finds out whose it is.
+func TestOneCertificateForARun(t *testing.T) {
+	for at := shardkit.Height(2); at <= 40; at++ {
+		b := newBench(t, nil)
+		b.last = true
+		b.deliver(0, node(1, 0), pushMsg(0, packet(1, 1, 9)))
+		for h := shardkit.Height(2); h <= 40; h++ {
+			p, from := packet(1, h, 9), node(1, int(h)%3)
+			if h == at {
+				p.Cert, from = []byte("forged"), node(1, 3)
+			}
+			b.deliver(0, from, pushMsg(0, p))
+		}
+		_, bad := b.finish(0)
+		if at == 40 { // else a later certificate stands for it
+			require.Equal(t, []xshard.BadPeer{{Peer: node(1, 3), Err: errForged}}, bad)
+			require.Len(t, b.heights(1), 39)
+		} else {
+			require.Empty(t, bad)
+			require.Len(t, b.heights(1), 40)
+		}
+		require.Less(t, len(b.runs), 16)
+	}
 }
 
 func TestAllMembersMuted(t *testing.T) {

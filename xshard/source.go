@@ -30,6 +30,7 @@ type source struct {
 	checking bool        // a check is under way
 	run      []candidate // of what
 	news     bool        // something changed while the check was under way
+	span     int         // how long the next run may be
 
 	stuck shardkit.Height // at this height a check could not judge; past once below the head
 
@@ -241,7 +242,7 @@ func (r *Relay) check(s *shard) {
 	var packets []Packet
 	for _, slot := range q.pending {
 		i := slices.IndexFunc(slot, func(c candidate) bool { return !c.unsure })
-		if i < 0 || len(run) == maxRun {
+		if i < 0 || len(run) == q.span {
 			break
 		}
 		run = append(run, slot[i])
@@ -277,13 +278,21 @@ func (r *Relay) checked(now time.Duration, res checked) {
 	for i := range run[:good] {
 		r.accept(s, &run[i].packet)
 	}
-	if good < len(run) {
-		c := &run[good]
-		if res.err != nil {
-			r.reject(now, s, c, res.err)
-		} else if at, i := q.locate(c); i >= 0 && !news {
+	switch {
+	case good == len(run):
+		q.span = min(2*q.span, maxRun)
+	case res.err != nil && len(run) > 1:
+		// Which of the rest is bad, the check may not know: where one
+		// certificate stands for a run, a false one at its end spoils all of
+		// it. Shorter runs isolate it; only a packet by itself is blamed.
+		q.span = max(1, (len(run)-good)/2)
+	case res.err != nil:
+		r.reject(now, s, &run[0], res.err)
+		q.span = maxRun
+	default:
+		if at, i := q.locate(&run[good]); i >= 0 && !news {
 			q.pending[at][i].unsure = true
-			q.stuck = c.packet.Height
+			q.stuck = run[good].packet.Height
 		}
 	}
 	r.check(s)
