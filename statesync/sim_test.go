@@ -351,7 +351,7 @@ func TestCrashAndResume(t *testing.T) {
 // TestSeeds joins under loss, duplication, reordering and partitions, with a
 // liar, a silent peer and crashes.
 func TestSeeds(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(300) {
 		w := newWorld(800, 95+int(seed))
 		s := newScene(t, w, simnet.Config{
 			Seed: seed, Loss: 0.1, Duplicate: 0.05, Reorder: 0.1, Jitter: 30 * time.Millisecond,
