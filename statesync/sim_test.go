@@ -364,7 +364,7 @@ func TestSeeds(t *testing.T) {
 		s.host(liars(w)[names[(seed/6)%6]])
 		s.silent = append(s.silent, s.host(nil))
 		s.join()
-		s.net.At(time.Duration(seed)*37*time.Millisecond, func() { s.net.Crash(s.joiner) })
+		s.net.At(time.Duration(seed%60)*37*time.Millisecond, func() { s.net.Crash(s.joiner) })
 		s.net.At(3*time.Second, func() { require.NoError(t, s.net.Restart(s.joiner)) })
 		s.net.At(4*time.Second, func() { s.net.Partition([]shardkit.NodeID{s.joiner}, s.hosts) })
 		s.net.At(6*time.Second, func() { s.net.Heal() })
