@@ -25,6 +25,30 @@ type evaluation struct {
 	y      form
 }
 
+// evaluate returns y = start^(2^t) and the proof of it for the challenge that y
+// leads to. label names the statement.
+func evaluate(ctx context.Context, d *big.Int, start form, t uint64, label []byte, o Options,
+	challenge func(y form) *big.Int) (y, pi form, err error) {
+	e := evaluation{d: d, start: start, plan: makePlan(t), opts: o, label: label}
+	if err := e.run(ctx); err != nil {
+		return y, pi, fmt.Errorf("vdf: evaluation: %w", err)
+	}
+	b := challenge(e.y)
+	if pi, err = prove(ctx, d, e.plan, e.points, b, o.Workers); err != nil {
+		return y, pi, fmt.Errorf("vdf: proof: %w", err)
+	}
+	// It may have been hours on one machine: a flipped bit must not get out.
+	if !holds(d, start, e.y, pi, b, remainder(t, b)) {
+		return y, pi, fmt.Errorf("vdf: this machine has computed wrongly: %w", ErrProof)
+	}
+	return e.y, pi, nil
+}
+
+// remainder returns 2^t mod b.
+func remainder(t uint64, b *big.Int) *big.Int {
+	return new(big.Int).Exp(big.NewInt(2), new(big.Int).SetUint64(t), b)
+}
+
 // run does the squarings.
 func (e *evaluation) run(ctx context.Context) error {
 	s := newSquarer(e.d)

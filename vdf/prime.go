@@ -88,12 +88,16 @@ func searchPrime(n *big.Int, step uint64, count int, ok func(*big.Int) bool) *bi
 		if ok != nil && !ok(p) {
 			continue
 		}
-		if p.ProbablyPrime(0) && p.ProbablyPrime(20) {
+		if isPrime(p) {
 			return p
 		}
 	}
 	return nil
 }
+
+// isPrime is the Baillie–PSW test, of which no false positive is known, and for
+// what passes it four rounds of Miller–Rabin.
+func isPrime(p *big.Int) bool { return p.ProbablyPrime(0) && p.ProbablyPrime(4) }
 
 // sieve marks the candidates n + i*step that a small prime divides.
 func sieve(n *big.Int, step uint64, count int) []bool {

@@ -87,20 +87,12 @@ func (p *Params) Evaluate(ctx context.Context, x []byte, t uint64, o Options) (o
 	if t == 0 || t > MaxT {
 		return nil, fmt.Errorf("vdf: %w: %d squarings", ErrParams, t)
 	}
-	e := evaluation{d: p.d, start: p.input(x), plan: makePlan(t), opts: o}
-	e.label = expand(32, domainJournal, 0, new(big.Int).Neg(p.d).Bytes(), wire.AppendU64(nil, t), x)
-	if err := e.run(ctx); err != nil {
-		return nil, fmt.Errorf("vdf: evaluation: %w", err)
-	}
-	pi, err := prove(ctx, p.d, e.plan, e.points, p.challenge(x, t, e.y), o.Workers)
+	label := expand(32, domainJournal, 0, new(big.Int).Neg(p.d).Bytes(), wire.AppendU64(nil, t), x)
+	y, pi, err := evaluate(ctx, p.d, p.input(x), t, label, o, func(y form) *big.Int { return p.challenge(x, t, y) })
 	if err != nil {
-		return nil, fmt.Errorf("vdf: proof: %w", err)
+		return nil, err
 	}
-	output = appendForm(appendForm(nil, e.y, p.bits), pi, p.bits)
-	// Hours of work on one machine: a bit that has flipped must not get out.
-	if err := p.Verify(x, t, output); err != nil {
-		return nil, fmt.Errorf("vdf: this machine has computed wrongly: %w", err)
-	}
+	output = appendForm(appendForm(nil, y, p.bits), pi, p.bits)
 	return output, nil
 }
 
@@ -123,8 +115,7 @@ func (p *Params) Verify(x []byte, t uint64, output []byte) error {
 		return fmt.Errorf("vdf: proof: %w", err)
 	}
 	b := p.challenge(x, t, y)
-	r := new(big.Int).Exp(big.NewInt(2), new(big.Int).SetUint64(t), b)
-	if !holds(p.d, p.input(x), y, pi, b, r) {
+	if !holds(p.d, p.input(x), y, pi, b, remainder(t, b)) {
 		return fmt.Errorf("vdf: %w", ErrProof)
 	}
 	return nil
@@ -132,11 +123,16 @@ func (p *Params) Verify(x []byte, t uint64, output []byte) error {
 
 // holds reports whether pi^b * x^r = y.
 func holds(d *big.Int, x, y, pi form, b, r *big.Int) bool {
+	return proven(d, x, pi, b, r).equal(y)
+}
+
+// proven returns pi^b * x^r, the y of which pi is the proof.
+func proven(d *big.Int, x, pi form, b, r *big.Int) form {
 	s := newSquarer(d)
 	e, f := s.newElement(), s.newElement()
 	e.setForm(pi)
 	f.setForm(x)
-	return s.powers(e, b, f, r).form().equal(y)
+	return s.powers(e, b, f, r).form()
 }
 
 // challenge is the Fiat–Shamir prime. It binds everything that the statement
