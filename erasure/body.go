@@ -81,10 +81,12 @@ func (b *body) owner(i int) int {
 	return b.group.deal.Owner(i)
 }
 
-// add makes a record for a body.
-func (c *Core) add(now time.Duration, g *group, ref Ref) (*body, error) {
+// add makes a record for a body. If there are too many, the one that nobody
+// has asked for for the longest time goes.
+func (c *Core) add(now time.Duration, g *group, ref Ref) *body {
 	if len(c.bodies) >= c.cfg.Bodies {
-		return nil, fmt.Errorf("erasure: more than %d bodies", c.cfg.Bodies)
+		c.Forget([]byte(c.bodies[0].raw))
+		c.stats.Evicted++
 	}
 	b := &body{
 		ref:    ref,
@@ -102,7 +104,13 @@ func (c *Core) add(now time.Duration, g *group, ref Ref) (*body, error) {
 	if i >= 0 {
 		c.forgotten[i] = ""
 	}
-	return b, nil
+	return b
+}
+
+// touch makes a body the last to go.
+func (c *Core) touch(b *body) {
+	i := slices.Index(c.bodies, b)
+	c.bodies = append(slices.Delete(c.bodies, i, i+1), b)
 }
 
 // open returns the record of the body that ref names in group id, a new one if
@@ -121,11 +129,12 @@ func (c *Core) open(now time.Duration, id uint64, raw []byte) (*body, error) {
 	}
 	b := c.body(raw)
 	if b == nil {
-		return c.add(now, g, ref)
+		return c.add(now, g, ref), nil
 	}
 	if b.group != g {
 		return nil, fmt.Errorf("erasure: the body is open in group %d", b.group.id)
 	}
+	c.touch(b)
 	return b, nil
 }
 

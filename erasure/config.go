@@ -18,7 +18,8 @@ type Config struct {
 	// PerPeer bounds the bodies not yet announced of which chunks of a peer are
 	// kept. 0: 8
 	PerPeer int
-	// Bodies bounds the bodies held at a time, until Forget. 0: 64
+	// Bodies bounds the bodies held at a time: Forget frees them, and beyond the
+	// bound the one not asked for for the longest time goes. 0: 64
 	Bodies int
 }
 
@@ -100,5 +101,6 @@ type Stats struct {
 	Rebuilt        uint64 // bodies rebuilt from chunks
 	Wants          uint64 // requests for chunks sent
 	Served         uint64 // requests answered
+	Evicted        uint64 // bodies that went because there were too many
 	EarlyDropped   uint64 // messages about bodies not announced for which there was no room
 }

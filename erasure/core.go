@@ -28,7 +28,7 @@ var ErrPeer = errors.New("not entitled")
 type Core struct {
 	cfg       Config
 	groups    []*group
-	bodies    []*body // in the order in which they came
+	bodies    []*body // in the order in which they were last asked for
 	early     []*early
 	forgotten []string // a ring
 	oldest    int      // of the ring
@@ -220,13 +220,11 @@ func (c *Core) encoded(now time.Duration, res encoded) {
 		d.Ref = res.coded.Ref.append(nil)
 		b := c.body(d.Ref)
 		if b == nil { // else: the same body once more
-			b, d.Err = c.add(now, g, res.coded.Ref)
+			b = c.add(now, g, res.coded.Ref)
 		}
-		if d.Err == nil {
-			c.stats.Encoded++
-			b.complete(res.coded)
-			c.disperse(b)
-		}
+		c.stats.Encoded++
+		b.complete(res.coded)
+		c.disperse(b)
 	}
 	c.ready.Dispersed = append(c.ready.Dispersed, d)
 }

@@ -334,11 +334,29 @@ func TestObtainRefuses(t *testing.T) {
 	require.NoError(t, b.SetGroup(0, 8, group(2, 2, 2, 2)))
 	require.Error(t, b.Obtain(0, 8, from, encoded(four(t, 1000).Ref)), "open in another group")
 	require.NoError(t, b.Obtain(0, 8, from, encoded(four(t, 1001).Ref)))
-	require.Error(t, b.Obtain(0, 7, from, encoded(four(t, 1002).Ref)), "too many")
-	b.DropGroup(8)
-	require.NoError(t, b.Obtain(0, 7, from, encoded(four(t, 1002).Ref)))
-	b.Forget(encoded(four(t, 1000).Ref))
-	require.NoError(t, b.Obtain(0, 7, from, encoded(four(t, 1003).Ref)))
+}
+
+// TestTooManyBodies: the one that was not asked for for the longest time goes.
+func TestTooManyBodies(t *testing.T) {
+	b := newBench(t, func(c *erasure.Config) { c.Bodies = 3 })
+	obtain := func(n int) *erasure.Coded {
+		coded := four(t, n)
+		require.NoError(t, b.Obtain(0, 7, member(0), encoded(coded.Ref)))
+		return coded
+	}
+	for _, n := range []int{1000, 1001, 1002, 1000, 1003} {
+		obtain(n)
+	}
+	require.EqualValues(t, 1, b.Stats().Evicted)
+	for _, n := range []int{1000, 1001} {
+		require.NoError(t, b.Deliver(1, member(0), chunksMsg(four(t, n), 0, 1)))
+	}
+	b.finish(1)
+	require.Len(t, b.delivered, 1)
+	require.Len(t, b.delivered[0].Body, 1000)
+	b.Disperse(2, 7, body(500))
+	b.finish(2)
+	require.EqualValues(t, 2, b.Stats().Evicted)
 }
 
 func TestSupply(t *testing.T) {
