@@ -34,7 +34,7 @@ type Config struct {
 	Follow bool
 
 	// Kad makes the node find the addresses of committee members by lookup; nil:
-	// the transport knows them.
+	// the transport knows them. Its Self is filled in by Start.
 	Kad *kad.Config
 
 	Interval  time.Duration // least time between blocks of a shard. 0: 100 ms
@@ -73,7 +73,7 @@ type Ready struct {
 	Prune    uint64 // records of earlier lives, and of this one up to Prune, are no longer needed; 0: none
 	Messages []shardkit.Message
 	Jobs     []shardkit.Job
-	Routes   []kad.Contact // addresses that the transport must know before Messages
+	Routes   []kad.Contact // addresses that the transport must know before Messages leave
 	Events   []Event
 	Failed   error // own store or log failed: the node must stop
 }
@@ -144,7 +144,7 @@ type Core struct {
 	log      recordLog
 	out      Ready
 	kad      *kad.Core
-	known    map[shardkit.NodeID]bool // routes that the transport has, with Kad
+	routes   routes
 	wallets  wallets
 	lives    uint64         // replicas made so far
 	newest   shardkit.Epoch // that any replica was ever in
@@ -158,7 +158,7 @@ func New(cfg Config) (*Core, error) {
 	if cfg.Genesis == nil || cfg.Scheme == nil || cfg.Open == nil {
 		return nil, errors.New("chain: Config lacks Genesis, Scheme or Open")
 	}
-	c := &Core{cfg: cfg, id: cfg.Genesis.ID(), known: map[shardkit.NodeID]bool{}}
+	c := &Core{cfg: cfg, id: cfg.Genesis.ID()}
 	if err := c.log.recover(cfg.Log); err != nil {
 		return nil, err
 	}
@@ -169,13 +169,6 @@ func New(cfg Config) (*Core, error) {
 		}
 		c.sets = append(c.sets, sets)
 	}
-	if cfg.Kad != nil {
-		k, err := kad.New(*cfg.Kad)
-		if err != nil {
-			return nil, err
-		}
-		c.kad = k
-	}
 	return c, nil
 }
 
@@ -183,8 +176,10 @@ func New(cfg Config) (*Core, error) {
 func (c *Core) ID() shardkit.Hash { return c.id }
 
 // Start opens the replicas of a former life and those of the genesis. It is
-// called once, before any other input.
-func (c *Core) Start(now time.Duration) {
+// called once, before any other input. addr is where the node can be reached;
+// it is announced if the node has a Kad.
+func (c *Core) Start(now time.Duration, addr string) {
+	c.openRoutes(addr)
 	for _, s := range c.cfg.Held {
 		c.host(now, s, openHeld)
 	}
@@ -198,10 +193,7 @@ func (c *Core) Start(now time.Duration) {
 	if len(c.replicas) == 0 && c.cfg.Follow {
 		c.host(now, 0, openJoin)
 	}
-	if c.kad != nil {
-		c.kad.Start(now)
-		c.pumpKad(now)
-	}
+	c.startRoutes(now)
 }
 
 // host adds a replica unless there is one.
@@ -213,6 +205,7 @@ func (c *Core) host(now time.Duration, s shardkit.ShardID, how openMode) {
 	r := newReplica(c, s)
 	c.replicas = slices.Insert(c.replicas, i, r)
 	c.event(Event{Shard: s, Kind: Hosted})
+	c.announce(now)
 	r.open(now, how)
 }
 
@@ -225,6 +218,7 @@ func (c *Core) retire(now time.Duration, r *replica) {
 	r.close(now)
 	c.log.dropShard(r.shard)
 	c.event(Event{Shard: r.shard, Kind: Retired})
+	c.announce(now)
 }
 
 // renew begins a replica again with an empty store and a state sync: what it
@@ -252,11 +246,11 @@ func (c *Core) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) erro
 		return fmt.Errorf("chain: %w", err)
 	}
 	if proto == protoKad {
-		if c.kad == nil {
+		if c.routes.kad == nil {
 			return ErrProtocol
 		}
-		err := c.kad.Deliver(now, from, body)
-		c.pumpKad(now)
+		err := c.routes.kad.Deliver(now, from, body)
+		c.pumpRoutes(now)
 		return err
 	}
 	if proto == protoRelay {
@@ -301,8 +295,8 @@ func (c *Core) Done(now time.Duration, result any) {
 		return
 	}
 	if rt.part == partKad {
-		c.kad.Done(now, rt.result)
-		c.pumpKad(now)
+		c.routes.kad.Done(now, rt.result)
+		c.pumpRoutes(now)
 		return
 	}
 	if r := c.replica(rt.shard); r != nil && r.life == rt.life {
@@ -328,10 +322,7 @@ func (c *Core) Tick(now time.Duration) {
 		r.tick(now)
 	}
 	c.pump(now)
-	if c.kad != nil {
-		c.kad.Tick(now)
-		c.pumpKad(now)
-	}
+	c.tickRoutes(now)
 }
 
 // Wake says when the node next wants Tick.
@@ -344,9 +335,7 @@ func (c *Core) Wake() (at time.Duration, ok bool) {
 	for _, r := range c.replicas {
 		soonest(r.wake())
 	}
-	if c.kad != nil {
-		soonest(c.kad.Wake())
-	}
+	soonest(c.routes.wake())
 	return at, ok
 }
 
@@ -453,51 +442,6 @@ func (c *Core) fail(err error) {
 // wall is the node's clock, in unix milliseconds.
 func (c *Core) wall(now time.Duration) uint64 { return c.cfg.Wall + uint64(now/time.Millisecond) }
 
-// pumpKad carries out what the address table wants.
-func (c *Core) pumpKad(now time.Duration) {
-	rd := c.kad.Ready()
-	for _, ct := range rd.Routes {
-		c.known[ct.ID] = true
-	}
-	c.out.Routes = append(c.out.Routes, rd.Routes...)
-	for _, f := range rd.Found {
-		if f.OK {
-			c.known[f.ID] = true
-			c.out.Routes = append(c.out.Routes, f.Contact)
-		}
-	}
-	for _, m := range rd.Members {
-		for _, ct := range m.Contacts {
-			c.known[ct.ID] = true
-		}
-		c.out.Routes = append(c.out.Routes, m.Contacts...)
-	}
-	for _, m := range rd.Messages {
-		c.send(m.To, m.Class, 0, protoKad, 0, m.Data)
-	}
-	for _, j := range rd.Jobs {
-		c.job(j, 0, partKad, 0)
-	}
-}
-
-// findRoutes looks up the members of all committees whose address is not
-// known.
-func (c *Core) findRoutes(now time.Duration) {
-	if c.kad == nil {
-		return
-	}
-	for _, sets := range c.sets {
-		for s := range shardkit.ShardID(len(sets.Shards)) {
-			for _, n := range sets.Nodes(s) {
-				if n != c.cfg.Self && !c.known[n] {
-					c.kad.Find(now, s, n)
-				}
-			}
-		}
-	}
-	c.pumpKad(now)
-}
-
 // job hands a part's job out so that its result comes back to it.
 func (c *Core) job(j shardkit.Job, shard shardkit.ShardID, p part, life uint64) {
 	run := j.Run
@@ -555,8 +499,8 @@ func (c *Core) Stats() (s Stats) {
 			s.ChunksSent += r.spread.Stats().ChunksSent
 		}
 	}
-	if c.kad != nil {
-		s.Lookups = c.kad.Stats().Lookups
+	if c.routes.kad != nil {
+		s.Lookups = c.routes.kad.Stats().Lookups
 	}
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +31,8 @@ type NodeConfig struct {
 	Store     pebblestore.Options // of every replica's store
 	LogFS     fbft.LogFS          // where the log is. nil: the operating system's
 	Addr      string              // to listen on. "": any port of the loopback
-	Bootstrap []kad.Contact       // where to find the others
+	Find      bool                // find the other nodes through Bootstrap; else SetAddr names them
+	Bootstrap []kad.Contact       // a few nodes to begin with; none at the very first
 	Follow    bool                // without a seat: join as an observer
 	Pool      *loop.Pool          // workers; may be shared between nodes of a process. nil: an own one
 
@@ -95,7 +97,7 @@ func StartNode(cfg NodeConfig) (*Node, error) {
 			n.err = err
 		}
 	}()
-	n.loop.Post(func(now time.Duration) { n.core.Start(now) })
+	n.loop.Post(func(now time.Duration) { n.core.Start(now, n.host.Addr()) })
 	return n, nil
 }
 
@@ -142,6 +144,11 @@ func (n *Node) assemble(held []shardkit.ShardID, records [][]byte) error {
 		Genesis: cfg.Genesis, Self: id.ID(), Signer: id.Voting, Prove: id.Prove, Scheme: id.Scheme,
 		Open: n.open, Held: held, Log: records, Wall: uint64(time.Now().UnixMilli()), Follow: cfg.Follow,
 	}
+	if cfg.Find {
+		core.Kad = &kad.Config{
+			ShardBits: max(1, bits.Len32(cfg.Genesis.Params.Shards-1)), Bootstrap: cfg.Bootstrap,
+		}
+	}
 	if cfg.Tune != nil {
 		cfg.Tune(&core)
 	}
@@ -170,9 +177,6 @@ func (n *Node) assemble(held []shardkit.ShardID, records [][]byte) error {
 	if err != nil {
 		n.loop.Close()
 		return err
-	}
-	for _, b := range cfg.Bootstrap {
-		n.host.SetAddr(b.ID, b.Addr)
 	}
 	return nil
 }

@@ -186,3 +186,20 @@ func (g *Genesis) Validate(possession func(key, context, proof []byte) error) er
 	}
 	return nil
 }
+
+// Homes returns a shard in which each node sits in the first epoch.
+func (g *Genesis) Homes() map[shardkit.NodeID]shardkit.ShardID {
+	sets, err := g.committees(0)
+	if err != nil {
+		return nil
+	}
+	out := make(map[shardkit.NodeID]shardkit.ShardID)
+	for s := range shardkit.ShardID(len(sets.Shards)) {
+		for _, n := range sets.Nodes(s) {
+			if _, ok := out[n]; !ok {
+				out[n] = s
+			}
+		}
+	}
+	return out
+}

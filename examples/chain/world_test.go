@@ -196,7 +196,7 @@ func (w *world) add(id *simIdentity, i int, follow bool) {
 		}
 		n := &simNode{Core: core, w: w, id: id.node}
 		w.nodes[id.node] = n
-		core.Start(0)
+		core.Start(0, "")
 		return n, nil
 	}))
 }

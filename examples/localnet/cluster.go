@@ -11,6 +11,7 @@ import (
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/examples/chain"
 	"github.com/shardkit/shardkit/internal/loop"
+	"github.com/shardkit/shardkit/kad"
 	"github.com/shardkit/shardkit/ledger/pebblestore"
 )
 
@@ -37,19 +38,20 @@ type member struct {
 	dir      string
 	addr     string // of its first life; it listens there again
 	follow   bool
+	home     shardkit.ShardID // in the first epoch
 }
 
 // counts is what the nodes' events add up to.
 type counts struct {
-	first     []time.Duration // by shard: when the first block was durable anywhere
-	heights   []shardkit.Height
-	views     []uint64 // by shard: views beyond the first that decided blocks needed
-	rebuilt   int
-	synced    []chain.Event
-	epochs    map[shardkit.Epoch]*epochCount
-	blocks    []int // by shard, seen committed for the first time
-	refused   int
-	failures  []error
+	first    []time.Duration // by shard: when the first block was durable anywhere
+	heights  []shardkit.Height
+	views    []uint64 // by shard: views beyond the first that decided blocks needed
+	rebuilt  int
+	synced   []chain.Event
+	epochs   map[shardkit.Epoch]*epochCount
+	blocks   []int // by shard, seen committed for the first time
+	refused  int
+	failures []error
 }
 
 type epochCount struct {
@@ -69,17 +71,24 @@ func newCluster(o *options, s *setup, dir string, start time.Time) *cluster {
 	c.counts.views = make([]uint64, o.shards)
 	c.counts.blocks = make([]int, o.shards)
 	c.counts.epochs = map[shardkit.Epoch]*epochCount{}
+	homes := s.genesis.Homes()
 	for i, id := range s.identities {
-		c.nodes = append(c.nodes, &member{identity: id, dir: filepath.Join(dir, fmt.Sprintf("node-%d", i))})
+		c.nodes = append(c.nodes, &member{identity: id, dir: filepath.Join(dir, fmt.Sprintf("node-%d", i)), home: homes[id.ID()]})
 	}
 	return c
 }
 
-// startAll starts every node and tells the nodes where the others are.
+// startAll starts the bootstrap nodes one after the other, then all others at
+// once.
 func (c *cluster) startAll() error {
+	for _, m := range c.nodes[:min(bootstraps, len(c.nodes))] {
+		if err := c.startNode(m); err != nil {
+			return err
+		}
+	}
 	errs := make([]error, len(c.nodes))
 	var wg sync.WaitGroup
-	for i, m := range c.nodes {
+	for i, m := range c.nodes[min(bootstraps, len(c.nodes)):] {
 		wg.Go(func() { errs[i] = c.startNode(m) })
 	}
 	wg.Wait()
@@ -96,6 +105,7 @@ func (c *cluster) startNode(m *member) error {
 	d := newDisk()
 	n, err := chain.StartNode(chain.NodeConfig{
 		Genesis: c.setup.genesis, Identity: m.identity, Dir: m.dir, Addr: m.addr, Follow: m.follow,
+		Find: true, Bootstrap: c.bootstrap(m),
 		Store: pebblestore.Options{FS: d, CacheBytes: 8 << 20}, LogFS: logDisk{d}, Pool: c.pool,
 		Logger: c.log.With("node", m.identity.ID()),
 		Events: c.note,
@@ -105,23 +115,25 @@ func (c *cluster) startNode(m *member) error {
 	}
 	c.mu.Lock()
 	m.node, m.disk, m.addr = n, d, n.Addr()
-	c.introduce(m)
 	c.mu.Unlock()
 	go c.watch(m, n)
 	return nil
 }
 
-// introduce tells a node and all others where they are. The caller holds mu.
-func (c *cluster) introduce(m *member) {
-	for _, o := range c.nodes {
-		if o == m || o.addr == "" {
-			continue
-		}
-		m.node.SetAddr(o.identity.ID(), o.addr)
-		if o.node != nil {
-			o.node.SetAddr(m.identity.ID(), m.addr)
+// bootstraps is how many nodes the others know from the start; the rest they
+// find.
+const bootstraps = 3
+
+// bootstrap lists the contacts of the first nodes that are up.
+func (c *cluster) bootstrap(self *member) (out []kad.Contact) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.nodes[:min(bootstraps, len(c.nodes))] {
+		if m != self && m.addr != "" {
+			out = append(out, kad.Contact{ID: m.identity.ID(), Shard: m.home, Addr: m.addr})
 		}
 	}
+	return out
 }
 
 // watch notes a node that stops by itself.
