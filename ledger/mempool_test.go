@@ -1,7 +1,6 @@
 package ledger_test
 
 import (
-	"fmt"
 	"maps"
 	"math"
 	"testing"
@@ -109,6 +108,19 @@ func TestMempoolEviction(t *testing.T) {
 	require.Equal(t, 4, m.Len())
 }
 
+// TestMempoolUnpayable lets an account become poor: what it cannot pay for
+// any more goes first, whatever it bids.
+func TestMempoolUnpayable(t *testing.T) {
+	m := ledger.NewMempool(ledger.MempoolConfig{MaxCount: 3})
+	require.NoError(t, m.Add(unsigned(1, 0, 50), rich, 0))
+	require.NoError(t, m.Add(unsigned(1, 1, 50), rich, 0))
+	require.NoError(t, m.Add(unsigned(2, 0, 5), rich, 0))
+	m.Committed(1, maps.All(map[ledger.Address]ledger.Account{unsigned(1, 0, 0).Sender(): {Balance: 60}}))
+	require.NoError(t, m.Add(unsigned(3, 0, 1), rich, 0))
+	require.Equal(t, []uint64{50, 5, 1}, fees(m.Select(9, 9999, nil)))
+	require.Equal(t, 3, m.Len())
+}
+
 // TestMempoolRefusalRestores is about a large transaction that is worth more
 // than some but not enough to get all the room it needs.
 func TestMempoolRefusalRestores(t *testing.T) {
@@ -147,29 +159,4 @@ func TestMempoolCommitted(t *testing.T) {
 	require.Equal(t, 2*unsigned(1, 0, 0).Size(), m.Bytes())
 	require.NotNil(t, m.Get(unsigned(1, 2, 10).ID()))
 	require.Nil(t, m.Get(unsigned(1, 1, 10).ID()))
-}
-
-func BenchmarkMempool(b *testing.B) {
-	const pending = 100_000
-	m := ledger.NewMempool(ledger.MempoolConfig{MaxCount: pending})
-	var txs []*ledger.Transaction
-	for i := range 2 * pending {
-		tx := unsigned(i%50_000, uint64(i/50_000), 1+uint64(i*7919%1000))
-		enc, err := tx.AppendBinary(nil)
-		require.NoError(b, err)
-		require.NoError(b, tx.UnmarshalBinary(enc))
-		txs = append(txs, tx)
-	}
-	for _, tx := range txs[:pending] {
-		require.NoError(b, m.Add(tx, rich, 0))
-	}
-	b.Run(fmt.Sprintf("add/pending=%d", pending), func(b *testing.B) {
-		b.ReportAllocs()
-		i := 0
-		for b.Loop() {
-			m.Add(txs[i%len(txs)], rich, 0) //nolint:errcheck // a full pool refuses some
-			i++
-		}
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
-	})
 }
