@@ -156,6 +156,7 @@ func (c *Core) verified(ck *check) {
 	case checkCommitted:
 		c.decide(ck.cert)
 	case checkPrepared:
+		c.compare(ck.cert)
 		c.onPrepared(ck.cert)
 	case checkClaim:
 		c.onClaim(ck.cert, ck.report.header)

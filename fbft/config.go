@@ -87,8 +87,10 @@ type Ready struct {
 	Decided  []Decided
 	Serve    []Serve
 	Behind   []Behind
-	Evidence [][]byte // encoded proofs of misbehaviour, each verifiable alone
-	Blame    []Blame  // peers found to have sent what no honest member sends
+	Late     []*Certificate // answers CollectLate: votes that the certificates of their heights lack; see CheckLate
+	Evidence [][]byte       // encoded proofs of misbehaviour, each verifiable alone
+	Archive  [][]byte       // messages to keep until evidence of this height expires: what this replica prepared or committed on; see Accuse
+	Blame    []Blame        // peers found to have sent what no honest member sends
 }
 
 // Blame names a peer that sent a signature which does not verify. The channel

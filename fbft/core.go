@@ -28,10 +28,11 @@ type Core struct {
 	started bool
 	heightState
 
-	ring    []settled // certificates of the latest heights, ascending
-	answers limiter   // of answers to peers that lag
-	hints   limiter   // of Behind
-	early   *early    // the next height's announcement, if it came too soon
+	late    []lateVotes // of the latest heights, ascending
+	ring    []settled   // certificates of the latest heights, ascending
+	answers limiter     // of answers to peers that lag
+	hints   limiter     // of Behind
+	early   *early      // the next height's announcement, if it came too soon
 }
 
 // heightState is what a replica knows and owes at one height.
@@ -139,12 +140,13 @@ type ownMessage struct {
 // peer is what is known of a member at this height: its latest vote of each
 // phase and its latest report. Nothing else of it is kept.
 type peer struct {
-	votes  [2]vote // by phase; meaningless unless voted
-	voted  [2]bool
-	report *report
-	banned bool      // it sent a false signature: checked alone, never in a batch
-	alone  [2]bool   // by phase: the vote has been checked alone and is good
-	tried  [2]uint64 // by phase: one more than the view in which a vote was last checked alone
+	votes   [2]vote // by phase; meaningless unless voted
+	voted   [2]bool
+	report  *report
+	accused uint8     // how often evidence against it has been asked for
+	banned  bool      // it sent a false signature: checked alone, never in a batch
+	alone   [2]bool   // by phase: the vote has been checked alone and is good
+	tried   [2]uint64 // by phase: one more than the view in which a vote was last checked alone
 }
 
 // settled is a height that is decided.
@@ -404,6 +406,14 @@ func (c *Core) Done(now time.Duration, result any) {
 		c.onGathered(res)
 	case checked:
 		c.onChecked(res)
+	case accused:
+		if res.evidence != nil {
+			c.ready.Evidence = append(c.ready.Evidence, res.evidence)
+		}
+	case lateResult:
+		if len(res.cert.Aggregate) > 0 {
+			c.ready.Late = append(c.ready.Late, res.cert)
+		}
 	}
 }
 

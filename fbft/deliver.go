@@ -154,6 +154,9 @@ func (c *Core) knows(node shardkit.NodeID) bool {
 // replicas that both lag would answer each other without end.
 func (c *Core) onOld(from shardkit.NodeID, h heading, r *wire.Reader) error {
 	missing := h.height
+	if h.kind == kindVote {
+		c.onLateVote(from, h.height, r)
+	}
 	if c.mutant(mutant.SilentPast) {
 		return nil
 	}
@@ -242,6 +245,7 @@ func (c *Core) decide(ct *Certificate) {
 	}
 	c.ready.Decided = append(c.ready.Decided, d)
 	c.settle(settled{cert: ct, committee: c.committee, before: c.before, since: c.now})
+	c.keepLate(ct)
 }
 
 // publish tells everybody how the height ended.

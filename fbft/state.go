@@ -13,6 +13,7 @@ func (c *Core) Clone() *Core {
 	d := *c
 	d.ready = c.ready.clone()
 	d.ring = slices.Clone(c.ring)
+	d.late = slices.Clone(c.late)
 	d.answers.entries = slices.Clone(c.answers.entries)
 	d.hints.entries = slices.Clone(c.hints.entries)
 	if c.vote != nil {
@@ -38,7 +39,8 @@ func (r *Ready) clone() Ready {
 		Messages: slices.Clone(r.Messages), Jobs: slices.Clone(r.Jobs),
 		Propose: slices.Clone(r.Propose), Validate: slices.Clone(r.Validate),
 		Decided: slices.Clone(r.Decided), Serve: slices.Clone(r.Serve), Behind: slices.Clone(r.Behind),
-		Evidence: slices.Clone(r.Evidence), Blame: slices.Clone(r.Blame),
+		Late:     slices.Clone(r.Late),
+		Evidence: slices.Clone(r.Evidence), Archive: slices.Clone(r.Archive), Blame: slices.Clone(r.Blame),
 	}
 }
 
@@ -170,6 +172,7 @@ func (p *peer) appendTo(b []byte) []byte {
 		b = wire.AppendU64(b, p.tried[k])
 	}
 	b = wire.AppendBool(b, p.banned)
+	b = append(b, p.accused)
 	b = wire.AppendBool(b, p.report != nil)
 	if p.report != nil {
 		b = p.report.appendTo(b)

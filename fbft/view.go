@@ -112,8 +112,15 @@ func (c *Core) onReport(i int, p *report) error {
 	if bare && c.mutant(mutant.JoinWithCertificate) {
 		return nil
 	}
+	if old := *slot; old != nil && old.view == p.view && old.claim != p.claim {
+		c.accuse(i, old.half(), p.half())
+		return nil
+	}
 	if *slot == nil || p.view > (*slot).view {
 		*slot = &report{view: p.view, claim: p.claim, sig: p.sig}
+		if c.peers[i].voted[Commit-1] {
+			c.accuse(i, c.peers[i].votes[Commit-1].half(), p.half())
+		}
 	}
 	if c.view == 0 {
 		c.armTimer()
@@ -148,6 +155,7 @@ func (c *Core) onClaim(ct *Certificate, header []byte) {
 	if !c.voter || c.findCert(a) != nil {
 		return
 	}
+	c.compare(ct)
 	c.certs = append(slices.Clip(c.certs), ct)
 	slices.SortFunc(c.certs, func(x, y *Certificate) int {
 		if x.View != y.View {

@@ -51,10 +51,13 @@ func (c *Core) tryPrepare() {
 	if c.mutant(mutant.OwnLock) && c.lock != nil && c.lock.cert.Block != p.hash {
 		return
 	}
+	// The proof on which this vote rests is durable with it, and archived:
+	// without it a fork over two views would name nobody.
 	if c.view > 0 && !p.own && p != c.stored {
-		// The proof on which this vote rests is durable with it: without it a
-		// fork over two views would name nobody.
 		c.record(&logged{kind: recProposal, view: p.view, data: p.raw})
+	}
+	if c.view > 0 {
+		c.ready.Archive = append(c.ready.Archive, p.raw)
 	}
 	c.cast(vote{view: c.view, phase: Prepare, block: p.hash, newView: p.digest})
 }
@@ -78,6 +81,7 @@ func (c *Core) tryCommit() {
 	}
 	voted := c.vote != nil && c.vote.vote.view == c.view && c.vote.vote.phase == Commit
 	if c.canVote() && !voted {
+		c.ready.Archive = append(c.ready.Archive, c.committed(ct, false))
 		c.cast(vote{view: c.view, phase: Commit, block: ct.Block})
 	}
 }
@@ -193,9 +197,16 @@ func (c *Core) onVote(i int, v vote) {
 	}
 	p, k := &c.peers[i], v.phase-1
 	if p.voted[k] && v.view <= p.votes[k].view {
+		if old := &p.votes[k]; v.view == old.view && v.block != old.block && p.accused < maxAccused {
+			v.sig = clip(v.sig)
+			c.accuse(i, old.half(), v.half())
+		}
 		return
 	}
 	v.sig = clip(v.sig)
+	if p.report != nil {
+		c.accuse(i, p.report.half(), v.half())
+	}
 	p.votes[k], p.voted[k], p.alone[k] = v, true, false
 	if p.banned {
 		c.checkAlone(i, &v)

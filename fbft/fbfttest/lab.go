@@ -52,6 +52,8 @@ type Lab struct {
 	Refused   []error  // by Deliver, of honest senders' messages too
 	Blamed    []string
 	Evidence  [][]byte
+	Archive   [][]byte
+	Late      []*fbft.Certificate
 	Behind    []fbft.Behind
 	Serve     []fbft.Serve
 	Jobs      int // run so far
@@ -464,6 +466,18 @@ func (l *Lab) validate(i int, v fbft.Validate) {
 	a.core.Validated(a.now, v.Hash, nil)
 }
 
+// Validated gives an actor's core an answer that its application owes it.
+func (l *Lab) Validated(i int, hash shardkit.Hash, err error) {
+	l.actors[i].core.Validated(l.actors[i].now, hash, err)
+	l.pump(i)
+}
+
+// CollectLate asks an actor's core for late votes.
+func (l *Lab) CollectLate(i int) {
+	l.actors[i].core.CollectLate(l.actors[i].now)
+	l.pump(i)
+}
+
 // ErrNever is a Judge's answer for an application that does not answer.
 var ErrNever = errors.New("never")
 
@@ -472,6 +486,8 @@ func (l *Lab) note(i int, e *fbft.Ready) {
 		l.Blamed = append(l.Blamed, fmt.Sprintf("%d blames %d: %s", i, slices.Index(l.ids, b.Peer), b.What))
 	}
 	l.Evidence = append(l.Evidence, e.Evidence...)
+	l.Archive = append(l.Archive, e.Archive...)
+	l.Late = append(l.Late, e.Late...)
 	l.Behind = append(l.Behind, e.Behind...)
 	l.Serve = append(l.Serve, e.Serve...)
 }
