@@ -52,6 +52,7 @@ type ServerConfig struct {
 
 	MaxBytes int // of one answer, but at least one piece. 0: 512 KiB
 	PerPeer  int // requests of one peer being served at a time; more are refused. 0: 4
+	Rate     int // bytes per second that one peer is sent, on average; beyond, it is refused. 0: no limit
 }
 
 // ClientConfig is what the joining side is made from. The functions are

@@ -171,5 +171,18 @@ func decodeAnswer(msg []byte) (a answer, err error) {
 	return a, r.Close()
 }
 
+// pieceBytes bounds a message of one piece, which is sent whatever was asked
+// for: a server cannot cut it.
+const pieceBytes = maxHeader + maxCert + maxBody + 1024
+
+// answerID reads the id of an answer, and nothing else of it.
+func answerID(msg []byte) (uint64, error) {
+	r := wire.NewReader(msg)
+	r.Expect(version, "version")
+	r.U8()
+	id := r.U64()
+	return id, r.Err()
+}
+
 // errUnasked is returned for an answer to nothing that was asked.
 var errUnasked = errors.New("answer to a question that was not asked")

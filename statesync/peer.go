@@ -210,37 +210,39 @@ func (c *Client) bad(p *peer, err error) {
 	c.ready.Bad = append(c.ready.Bad, BadPeer{Peer: p.node, Err: err})
 }
 
-// Deliver takes an answer.
+// Deliver takes an answer. An error means that the peer misbehaves.
 func (c *Client) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) error {
 	c.advance(now)
-	ans, err := decodeAnswer(msg)
-	if err != nil {
-		return fmt.Errorf("statesync: answer: %w", err)
+	id, err := answerID(msg)
+	if err != nil || id == 0 || id > c.turn {
+		return fmt.Errorf("statesync: answer: %w", cmp.Or(err, errUnasked))
 	}
-	a := c.take(from, ans.id)
+	a := c.take(from, id) // before anything that costs
 	if a == nil {
-		if ans.id > c.turn || ans.id == 0 {
-			return fmt.Errorf("statesync: answer: %w", errUnasked)
-		}
-		if p := findPeer(c.peers, from); p != nil && p.expired == ans.id {
+		if p := findPeer(c.peers, from); p != nil && p.expired == id {
 			p.slow = min(p.slow+1, maxSlow)
 		}
 		return nil // late, or to an earlier sync
 	}
 	c.stats.Bytes += uint64(len(msg))
-	if err := c.answered(a, &ans); err != nil {
+	if err = c.answered(a, msg); err != nil {
 		c.bad(a.peer, err)
 		err = fmt.Errorf("statesync: answer: %w", err)
-		c.pump()
-		return err
 	}
 	c.pump()
-	return nil
+	return err
 }
 
 // answered takes an answer to a request of this client. An error means that
 // the answer is not one to the request.
-func (c *Client) answered(a *ask, ans *answer) error {
+func (c *Client) answered(a *ask, msg []byte) error {
+	if len(msg) > 2*a.maxBytes+pieceBytes {
+		return fmt.Errorf("%d bytes, of %d that were asked for", len(msg), a.maxBytes)
+	}
+	ans, err := decodeAnswer(msg)
+	if err != nil {
+		return err
+	}
 	if ans.kind == ansRefused {
 		c.refused(a, ans.reason)
 		return nil
@@ -254,13 +256,13 @@ func (c *Client) answered(a *ask, ans *answer) error {
 	c.served(a)
 	switch a.kind {
 	case askHops:
-		c.onHops(a, ans)
+		c.onHops(a, &ans)
 	case askHead:
-		c.onHead(a, ans)
+		c.onHead(a, &ans)
 	case askRange:
-		c.onChunk(a, ans)
+		c.onChunk(a, &ans)
 	case askBlocks:
-		c.onBlocks(a, ans)
+		c.onBlocks(a, &ans)
 	}
 	return nil
 }

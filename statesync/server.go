@@ -3,6 +3,7 @@ package statesync
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/shardkit/shardkit"
@@ -10,8 +11,11 @@ import (
 
 // Limits of the serving side that are not worth a setting.
 const (
-	maxServing = 256 // requests under way, of all peers
-	maxPieces  = 256 // hops or blocks in one answer
+	maxServing = 256  // requests under way, of all peers
+	maxPieces  = 256  // hops or blocks in one answer
+	maxAskers  = 4096 // peers that are remembered
+	burst      = 4    // seconds of its rate that a peer may take at once
+	leastBytes = 1024 // what the smallest answer counts for
 )
 
 // Server answers the requests of joining nodes for one replica. It is a core:
@@ -20,11 +24,22 @@ const (
 // is kept once the answer is out.
 type Server struct {
 	cfg     ServerConfig
-	peers   map[shardkit.NodeID]int // requests under way; looked up, never ranged over
+	askers  map[shardkit.NodeID]*asker
+	order   []*asker // the same, to look through
+	turn    int      // in order
 	serving int
 	hopSize int // bytes of a hop, as last seen: how many are read for an answer
 	ready   ServerReady
 	stats   ServerStats
+}
+
+// asker is what a Server remembers of a peer, while requests are under way or
+// it has taken more than its rate.
+type asker struct {
+	node     shardkit.NodeID
+	underway int
+	debt     int // bytes sent, less what its rate has made up for since
+	at       time.Duration
 }
 
 // ServerReady holds the effects of a Server since the last call of Ready.
@@ -43,7 +58,7 @@ type ServerStats struct {
 // served is the result of a job.
 type served struct {
 	server  *Server
-	to      shardkit.NodeID
+	to      *asker
 	data    []byte
 	hopSize int
 	failed  bool
@@ -54,8 +69,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Hops == nil || cfg.Head == nil || cfg.Range == nil || cfg.Blocks == nil {
 		return nil, errors.New("statesync: server needs Hops, Head, Range and Blocks")
 	}
-	if cfg.MaxBytes < 0 || cfg.PerPeer < 0 {
-		return nil, errors.New("statesync: server: negative setting")
+	if cfg.MaxBytes < 0 || cfg.PerPeer < 0 || cfg.Rate < 0 || cfg.Rate > math.MaxInt32 {
+		return nil, errors.New("statesync: server: setting out of range")
 	}
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 512 << 10
@@ -63,35 +78,78 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.PerPeer == 0 {
 		cfg.PerPeer = 4
 	}
-	return &Server{cfg: cfg, peers: make(map[shardkit.NodeID]int), hopSize: cfg.MaxBytes / 16}, nil
+	return &Server{cfg: cfg, askers: make(map[shardkit.NodeID]*asker), hopSize: cfg.MaxBytes / 16}, nil
 }
 
 // Deliver takes a request.
-func (s *Server) Deliver(_ time.Duration, from shardkit.NodeID, msg []byte) error {
+func (s *Server) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) error {
 	q, err := decodeRequest(msg)
 	if err != nil {
 		return fmt.Errorf("statesync: request: %w", err)
 	}
-	if s.peers[from] >= s.cfg.PerPeer || s.serving >= maxServing {
+	a := s.asker(now, from)
+	if a == nil || a.underway >= s.cfg.PerPeer || a.debt > burst*s.cfg.Rate || s.serving >= maxServing {
 		s.stats.Refused++
 		s.send(from, (&answer{kind: ansRefused, id: q.id, reason: refusedBusy}).appendTo(nil))
 		return nil
 	}
-	s.peers[from]++
+	a.underway++
 	s.serving++
-	s.ready.Jobs = append(s.ready.Jobs, s.job(from, q))
+	s.ready.Jobs = append(s.ready.Jobs, s.job(a, q))
 	return nil
+}
+
+// asker returns what is remembered of a peer, nil if there is no room for it.
+// It looks at two others as well, and forgets those that are done, so that the
+// list does not grow by peers that come and go.
+func (s *Server) asker(now time.Duration, node shardkit.NodeID) *asker {
+	for i := 0; i < 2 && len(s.order) > 0; i++ {
+		s.turn %= len(s.order)
+		a := s.order[s.turn]
+		s.makeUp(a, now)
+		if a.underway > 0 || a.debt > 0 {
+			s.turn++
+			continue
+		}
+		delete(s.askers, a.node)
+		last := len(s.order) - 1
+		s.order[s.turn], s.order[last] = s.order[last], nil
+		s.order = s.order[:last]
+	}
+	a := s.askers[node]
+	if a == nil && len(s.order) < maxAskers {
+		a = &asker{node: node, at: now}
+		s.askers[node] = a
+		s.order = append(s.order, a)
+	}
+	if a != nil {
+		s.makeUp(a, now)
+	}
+	return a
+}
+
+// makeUp lowers the debt of a peer by what its rate allows since last time.
+func (s *Server) makeUp(a *asker, now time.Duration) {
+	const second = int64(time.Second)
+	passed, rate := int64(max(now-a.at, 0)), int64(max(s.cfg.Rate, 1))
+	if passed >= int64(a.debt)*second/rate { // no overflow: a debt is few seconds of the rate
+		a.debt, a.at = 0, max(a.at, now)
+		return
+	}
+	bytes := passed * rate / second
+	a.debt -= int(bytes)
+	a.at += time.Duration(bytes * second / rate) // what did not make up a byte counts next time
 }
 
 // job returns the job that answers q. The functions of the Config are called
 // here, so that they capture one state; what they return runs in the job.
-func (s *Server) job(from shardkit.NodeID, q request) shardkit.Job {
+func (s *Server) job(a *asker, q request) shardkit.Job {
 	most := max(1, min(q.most, maxPieces))
 	maxBytes := s.cfg.MaxBytes
 	if q.maxBytes > 0 {
 		maxBytes = min(maxBytes, q.maxBytes)
 	}
-	res := served{server: s, to: from}
+	res := served{server: s, to: a}
 	switch q.kind {
 	case askHops:
 		most = max(1, min(most, maxBytes/max(s.hopSize, 1)))
@@ -160,14 +218,16 @@ func fit(n, maxBytes int, size func(i int) int) (fits, total int) {
 }
 
 // Done takes the result of a job.
-func (s *Server) Done(_ time.Duration, result any) {
+func (s *Server) Done(now time.Duration, result any) {
 	r, ok := result.(served)
 	if !ok || r.server != s {
 		return
 	}
 	s.serving--
-	if s.peers[r.to]--; s.peers[r.to] == 0 {
-		delete(s.peers, r.to)
+	r.to.underway--
+	if s.cfg.Rate > 0 {
+		s.makeUp(r.to, now)
+		r.to.debt += max(len(r.data), leastBytes)
 	}
 	if r.hopSize > 0 {
 		s.hopSize = r.hopSize
@@ -178,7 +238,7 @@ func (s *Server) Done(_ time.Duration, result any) {
 		s.stats.Served++
 		s.stats.Bytes += uint64(len(r.data))
 	}
-	s.send(r.to, r.data)
+	s.send(r.to.node, r.data)
 }
 
 func (s *Server) send(to shardkit.NodeID, data []byte) {

@@ -108,6 +108,41 @@ func TestConfigs(t *testing.T) {
 	require.Error(t, err)
 }
 
+// TestServerRate: a peer that takes more than its rate is refused until time
+// has made up for it; others are served meanwhile.
+func TestServerRate(t *testing.T) {
+	cfg := newWorld(1000, 1).serving()
+	cfg.Rate, cfg.MaxBytes = 1000, 512
+	s, err := statesync.NewServer(cfg)
+	require.NoError(t, err)
+	question := capture(t, 1)[0]
+	serve := func(now time.Duration, peer int) bool {
+		require.NoError(t, s.Deliver(now, nodeID(peer), question))
+		r := s.Ready()
+		for _, j := range r.Jobs {
+			s.Done(now, j.Run())
+		}
+		return len(r.Jobs) == 1
+	}
+	served := 0
+	for range 100 {
+		if serve(0, 1) {
+			served++
+		}
+	}
+	require.Equal(t, 4, served, "of 1,024 bytes at least each")
+	require.True(t, serve(0, 2))
+	// In ten seconds, ten more.
+	for i := range 100_000 {
+		if serve(time.Duration(i)*100*time.Microsecond, 1) {
+			served++
+		}
+	}
+	require.InDelta(t, 4+10, served, 1)
+	require.True(t, serve(time.Hour, 1))
+	require.True(t, serve(0, 1), "a clock that goes back does no harm")
+}
+
 // TestServerReadsNoMoreHopsThanItSends: it learns how large they are.
 func TestServerReadsNoMoreHopsThanItSends(t *testing.T) {
 	var asked int
@@ -152,6 +187,9 @@ func TestClientRefuses(t *testing.T) {
 		"noise":        {func(q []byte) []byte { return bytes.Repeat([]byte{7}, 100) }, false},
 		"future id":    {func(q []byte) []byte { return append([]byte{1, 17}, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) }, false},
 		"id 0":         {func(q []byte) []byte { return append([]byte{1, 17}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) }, false},
+		"cut":          {func(q []byte) []byte { return answer(q, 17, 0, 0, 0) }, true},
+		"unknown kind": {func(q []byte) []byte { return answer(q, 99) }, true},
+		"enormous":     {func(q []byte) []byte { return answer(q, 19, make([]byte, 17<<20)...) }, true},
 		"another kind": {func(q []byte) []byte { return answer(q, 18, 0) }, true},
 		"too many": {func(q []byte) []byte {
 			return answer(q, 17, append([]byte{0, 0, 0, 0, 99}, make([]byte, 99*12)...)...)

@@ -40,7 +40,12 @@ func newWorld(keys, base int) *world {
 	return w
 }
 
-func (w *world) height() uint64 { return w.base + uint64(w.net.Now()/w.blockDue) }
+func (w *world) height() uint64 {
+	if w.net == nil {
+		return w.base
+	}
+	return w.base + uint64(w.net.Now()/w.blockDue)
+}
 
 func (w *world) committee(e shardkit.Epoch) []byte {
 	return append(fmt.Appendf(nil, "committee %d", e), make([]byte, w.padding)...)
