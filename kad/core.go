@@ -3,7 +3,6 @@ package kad
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -93,7 +92,7 @@ func New(cfg Config) (*Core, error) {
 		checking: make(map[shardkit.NodeID]bool),
 		table: table{
 			k: cfg.K, perPrefix: cfg.PerPrefix, maxMembers: cfg.MaxMembers, vouched: cfg.Member,
-			index: make(map[shardkit.NodeID]*entry), count: make(map[netip.Prefix]int),
+			index: make(map[shardkit.NodeID]*entry), count: make(map[prefix]int),
 		},
 	}
 	if err := c.setSelf([]shardkit.ShardID{cfg.Self.Shard}, cfg.Self.Addr); err != nil {
@@ -322,7 +321,7 @@ func (c *Core) replace(now time.Duration, e *entry) {
 // take inserts a node that has just answered and that the table does not know.
 func (c *Core) take(now time.Duration, said *entry) {
 	said.seen = now
-	if doubt := c.table.insert(said); doubt != nil && now-doubt.seen > c.cfg.Timeout {
+	if doubt := c.table.insert(said); doubt != nil && now-doubt.seen > c.cfg.Refresh/sweeps {
 		c.ping(now, doubt)
 	}
 }

@@ -138,6 +138,18 @@ func TestMove(t *testing.T) {
 	}
 	require.Equal(t, []kad.Contact{moved}, h.core.Contacts())
 
+	// Who says something else at every address is not followed around.
+	c := contact(3, 0)
+	require.NoError(t, h.say(c, kad.KindPing, 9))
+	for _, s := range h.take() {
+		if s.kind == kad.KindPing {
+			c.Addr = contact(6, 0).Addr
+			require.NoError(t, h.say(c, kad.KindPong, s.req))
+		}
+	}
+	require.Empty(t, h.take())
+	require.Equal(t, []kad.Contact{moved}, h.core.Contacts())
+
 	// It serves another shard now: said from the address we know, that counts.
 	g := newHand(t, func(c *kad.Config) { c.ShardBits = 2; c.Self = contact(0, 2) })
 	b := contact(1, 2)
@@ -204,9 +216,9 @@ func TestLimitOfRequests(t *testing.T) {
 // Somebody with many keys but one network takes 2 places of a bucket and 10 of
 // the table, and no place of a live contact.
 func TestEclipse(t *testing.T) {
-	h := newHand(t, func(c *kad.Config) { c.ShardBits = 1; c.Self = contact(0, 1) })
+	h := newHand(t, nil)
 	attacker := func(i int) kad.Contact {
-		c := contact(1001+2*i, 1) // of the other shard
+		c := contact(1000+i, 0)
 		c.Addr = fmt.Sprintf("100.1.1.%d:9000", i%250+1)
 		return c
 	}
@@ -217,21 +229,28 @@ func TestEclipse(t *testing.T) {
 		}
 		h.now += 100 * time.Millisecond
 	}
-	require.LessOrEqual(t, inside, 10)
+	require.Equal(t, 10, inside)
 	require.Equal(t, inside, h.core.Stats().Contacts)
+	buckets := map[int]int{}
+	for _, c := range h.core.Contacts() {
+		buckets[kad.Shared(kad.Place(c.ID, 0, 0), kad.Place(nodeID(0), 0, 0))]++
+	}
+	for b, n := range buckets {
+		require.LessOrEqual(t, n, 2, "bucket %d", b)
+	}
 
 	// Enough honest ones to fill the far buckets, then attackers of many
 	// networks.
 	var honest []kad.Contact
 	for i := range 200 {
-		if c := contact(1+i, 1); h.meet(c) {
+		if c := contact(1+i, 0); h.meet(c) {
 			honest = append(honest, c)
 		}
 		h.now += 100 * time.Millisecond
 	}
 	before := h.core.Contacts()
 	for i := range 500 {
-		c := contact(5000+i, 1)
+		c := contact(5000+i, 0)
 		require.NoError(t, h.say(c, kad.KindPing, 7))
 		for _, s := range h.take() {
 			for _, x := range append(honest, c) { // all are alive

@@ -88,9 +88,13 @@ func (k key) far(n int, noise key) key {
 
 // address is what a contact's address says about who runs it.
 type address struct {
-	prefix   netip.Prefix // /24 or /64; the zero value for all names together
+	prefix   prefix
 	loopback bool
 }
+
+// prefix is an IPv4 /24 or an IPv6 /64, told apart by the first byte; the zero
+// value stands for all host names together.
+type prefix [9]byte
 
 // parseAddr accepts "host:port" of at most MaxAddr bytes. Names count as one
 // prefix together, because anybody can have many.
@@ -106,13 +110,17 @@ func parseAddr(s string) (a address, ok bool) {
 	if ap.Port() == 0 || ip.IsUnspecified() || ip.IsMulticast() {
 		return a, false
 	}
-	n := 64
 	if ip.Is4() {
-		n = 24
+		b := ip.As4()
+		a.prefix[0] = 4
+		copy(a.prefix[1:], b[:3])
+	} else {
+		b := ip.As16()
+		a.prefix[0] = 6
+		copy(a.prefix[1:], b[:8])
 	}
-	a.prefix, err = ip.Prefix(n)
 	a.loopback = ip.IsLoopback()
-	return a, err == nil
+	return a, true
 }
 
 // validName accepts a host name with a port.

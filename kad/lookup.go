@@ -1,7 +1,6 @@
 package kad
 
 import (
-	"net/netip"
 	"slices"
 	"time"
 
@@ -34,7 +33,7 @@ type lookup struct {
 	limit  int // members wanted, if key.members
 	paths  []path
 	seen   map[shardkit.NodeID]*candidate
-	count  map[netip.Prefix]int
+	count  map[prefix]int
 	asked  int
 	found  []Contact // members that answered
 	over   bool
@@ -183,7 +182,7 @@ func (c *Core) begin(now time.Duration, l *lookup, paths int) {
 	c.stats.Lookups++
 	l.paths = make([]path, paths)
 	l.seen = make(map[shardkit.NodeID]*candidate)
-	l.count = make(map[netip.Prefix]int)
+	l.count = make(map[prefix]int)
 	d := l.target.xor(c.table.self).zeros()
 	if d < len(c.table.buckets) {
 		c.table.buckets[d].looked = now

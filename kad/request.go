@@ -70,7 +70,8 @@ func (c *Core) ask(now time.Duration, to Contact, m message, r request) {
 // reply sends a message.
 func (c *Core) reply(to shardkit.NodeID, m message) {
 	m.addr, m.shards = c.self.Addr, c.shards
-	data, _ := m.AppendBinary(nil)
+	size := 64 + len(m.addr) + len(m.contacts)*(minContact+24)
+	data, _ := m.AppendBinary(make([]byte, 0, size))
 	c.ready.Messages = append(c.ready.Messages, shardkit.Message{To: to, Class: shardkit.ClassBlock, Data: data})
 }
 

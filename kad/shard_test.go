@@ -152,7 +152,7 @@ func TestPartition(t *testing.T) {
 	require.False(t, w.find(3, 30).OK)
 	require.True(t, w.find(3, 4).OK)
 	w.net.Heal()
-	w.net.Run(w.net.Now() + 20*time.Minute)
+	w.net.Run(w.net.Now() + 10*time.Minute)
 	require.True(t, w.find(3, 30).OK)
 }
 

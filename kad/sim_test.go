@@ -54,7 +54,13 @@ func contact(i, bits int) kad.Contact {
 }
 
 func newWorld(t testing.TB, seed uint64, count, bits int, change func(i int, c *kad.Config)) *world {
-	net, err := simnet.New(simnet.Config{Seed: seed, Latency: func(_, _ shardkit.NodeID) time.Duration { return 50 * time.Millisecond }})
+	cfg := simnet.Config{Seed: seed, Latency: func(_, _ shardkit.NodeID) time.Duration { return 50 * time.Millisecond }}
+	return newWorldOn(t, cfg, seed, count, bits, change)
+}
+
+// newWorldOn is newWorld on a given network.
+func newWorldOn(t testing.TB, on simnet.Config, seed uint64, count, bits int, change func(i int, c *kad.Config)) *world {
+	net, err := simnet.New(on)
 	require.NoError(t, err)
 	w := &world{net: net, bits: bits, nodes: make([]*simNode, count)}
 	w.cfg = func(i int) kad.Config {

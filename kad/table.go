@@ -2,7 +2,6 @@ package kad
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -58,7 +57,7 @@ type bucket struct {
 type members struct {
 	shard shardkit.ShardID
 	list  []member
-	count map[netip.Prefix]int
+	count map[prefix]int
 }
 
 type member struct {
@@ -74,7 +73,7 @@ type table struct {
 	strict       bool // our own address is public: loopback counts for nothing
 	buckets      []bucket
 	index        map[shardkit.NodeID]*entry
-	count        map[netip.Prefix]int
+	count        map[prefix]int
 	own          []members
 	vouched      func(shardkit.ShardID, shardkit.NodeID) bool
 }
@@ -306,20 +305,29 @@ type near struct {
 // closest returns up to n entries nearest to target, nearest first. Entries
 // that failed to answer come in only if failing is set.
 func (t *table) closest(target key, n int, failing bool) []near {
-	best := make([]near, 0, n+1)
+	if n <= 0 {
+		return nil
+	}
+	best := make([]near, 0, n)
 	t.each(func(e *entry) {
 		if e.fails > 0 && !failing {
 			return
 		}
 		d, s := e.place(target)
-		if len(best) == n && (n == 0 || !d.less(best[n-1].distance)) {
-			return
+		i := len(best)
+		if i == n {
+			if !d.less(best[n-1].distance) {
+				return
+			}
+			i--
+		} else {
+			best = best[:i+1]
 		}
-		i, _ := slices.BinarySearchFunc(best, d, func(x near, k key) int { return x.distance.compare(k) })
-		if len(best) == n {
-			best = best[:n-1]
+		for i > 0 && d.less(best[i-1].distance) {
+			best[i] = best[i-1]
+			i--
 		}
-		best = slices.Insert(best, i, near{d, e, s})
+		best[i] = near{d, e, s}
 	})
 	return best
 }
@@ -349,7 +357,7 @@ func (t *table) rebuild(self key, shards []shardkit.ShardID) {
 	clear(t.count)
 	t.own = make([]members, 0, len(shards))
 	for _, s := range shards {
-		t.own = append(t.own, members{shard: s, count: make(map[netip.Prefix]int)})
+		t.own = append(t.own, members{shard: s, count: make(map[prefix]int)})
 	}
 	for _, e := range all {
 		t.insert(e)
