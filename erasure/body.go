@@ -21,6 +21,8 @@ type body struct {
 	coded    *Coded // all of it, once known
 	err      error  // why there is no such body, once known
 	byChunks bool   // it was rebuilt
+	wanted   bool   // this node asked for it, and has not been answered
+	vouches  uint64 // weight of those who say that they have it
 
 	chunks   []Chunk // verified, by index; no Data: missing
 	have     int     // how many of chunks are there
@@ -39,10 +41,11 @@ type body struct {
 
 // peer is what is remembered of a member in regard to a body.
 type peer struct {
-	muted  bool          // sent a bad chunk
-	asked  int           // how many chunks it may send beside its own and ours
-	served time.Duration // when it was last sent chunks on request
-	once   bool          // it was, at served
+	muted   bool          // sent a bad chunk
+	asked   int           // how many chunks it may send beside its own and ours
+	served  time.Duration // when it was last sent chunks on request
+	once    bool          // it was, at served
+	vouched bool          // says that it has the body
 }
 
 // arrival is chunks that a member sent.
@@ -149,8 +152,9 @@ func (c *Core) Obtain(now time.Duration, group uint64, from shardkit.NodeID, ref
 	if err != nil {
 		return err
 	}
+	b.wanted = true
 	if b.settled() {
-		c.deliver(b)
+		c.conclude(b)
 		return nil
 	}
 	b.from = from
@@ -180,8 +184,9 @@ func (c *Core) Supply(now time.Duration, group uint64, ref, body []byte) error {
 	if err != nil {
 		return err
 	}
+	b.wanted = true
 	if b.settled() {
-		c.deliver(b)
+		c.conclude(b)
 		return nil
 	}
 	b.supplied = body
@@ -323,7 +328,7 @@ func (v *verified) look(ref *Ref, prior []Chunk, queue []arrival) {
 }
 
 // verified takes the result of a body's job.
-func (c *Core) verified(_ time.Duration, res verified) {
+func (c *Core) verified(now time.Duration, res verified) {
 	b := res.body
 	if !slices.Contains(c.bodies, b) || b.settled() {
 		return
@@ -363,7 +368,10 @@ func (c *Core) verified(_ time.Duration, res verified) {
 		if b.byChunks && b.err == nil {
 			c.stats.Rebuilt++
 		}
-		c.deliver(b)
+		if c.cfg.Reliable && b.err == nil {
+			c.vouch(now, b)
+		}
+		c.conclude(b)
 		return
 	}
 	c.work(b)
@@ -389,8 +397,12 @@ func (c *Core) blame(b *body, m misfit) {
 	})
 }
 
-// deliver reports what a settled body came to.
-func (c *Core) deliver(b *body) {
+// conclude reports what a body came to, once it is settled and certain.
+func (c *Core) conclude(b *body) {
+	if !b.wanted || !b.settled() || b.err == nil && !c.assured(b) {
+		return
+	}
+	b.wanted = false
 	d := Delivered{Group: b.group.id, Ref: []byte(b.raw), ByChunks: b.byChunks, Err: b.err}
 	if b.coded != nil {
 		d.Body = b.coded.Body

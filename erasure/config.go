@@ -18,6 +18,12 @@ type Config struct {
 	// PerPeer bounds the bodies not yet announced of which chunks of a peer are
 	// kept. 0: 8
 	PerPeer int
+	// Reliable delivers a body only when it is certain that every honest member
+	// will, also if the sender is hostile and nothing else makes members agree.
+	// It costs a round of small messages; the same at all members. A body may
+	// then be delivered that was never announced to this node. Inside a
+	// consensus, which has its own votes, it is not needed.
+	Reliable bool
 	// Bodies bounds the bodies held at a time: Forget frees them, and beyond the
 	// bound the one not asked for for the longest time goes. 0: 64
 	Bodies int

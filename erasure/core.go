@@ -30,6 +30,7 @@ type Core struct {
 	groups    []*group
 	bodies    []*body // in the order in which they were last asked for
 	early     []*early
+	rumors    []*rumor
 	forgotten []string // a ring
 	oldest    int      // of the ring
 	ready     Ready
@@ -40,6 +41,7 @@ type Core struct {
 type group struct {
 	Group
 	id    uint64
+	total uint64
 	deal  *Deal
 	coder *Coder
 	whole *Coder
@@ -94,6 +96,7 @@ func (c *Core) SetGroup(_ time.Duration, id uint64, g Group) error {
 			return fmt.Errorf("erasure: group %d: member %v twice", id, m.Node)
 		}
 		n.index[m.Node] = i
+		n.total += m.Weight
 		if m.Node == c.cfg.Self {
 			n.self = i
 		}
@@ -117,6 +120,7 @@ func (c *Core) DropGroup(id uint64) {
 		}
 	}
 	c.early = slices.DeleteFunc(c.early, func(e *early) bool { return !c.known(e.peer) })
+	c.rumors = slices.DeleteFunc(c.rumors, func(r *rumor) bool { return r.group.id == id })
 }
 
 func (c *Core) group(id uint64) *group {
@@ -149,6 +153,7 @@ func (c *Core) body(raw []byte) *body {
 func (c *Core) Forget(ref []byte) {
 	c.bodies = slices.DeleteFunc(c.bodies, func(b *body) bool { return b.raw == string(ref) })
 	c.early = slices.DeleteFunc(c.early, func(e *early) bool { return e.raw == string(ref) })
+	c.rumors = slices.DeleteFunc(c.rumors, func(r *rumor) bool { return r.raw == string(ref) })
 	if len(c.forgotten) < remember {
 		c.forgotten = append(c.forgotten, string(ref))
 		return
@@ -225,6 +230,9 @@ func (c *Core) encoded(now time.Duration, res encoded) {
 		c.stats.Encoded++
 		b.complete(res.coded)
 		c.disperse(b)
+		if c.cfg.Reliable {
+			c.vouch(now, b)
+		}
 	}
 	c.ready.Dispersed = append(c.ready.Dispersed, d)
 }
@@ -288,15 +296,30 @@ func (c *Core) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) erro
 	}
 	raw := msg[2:headSize]
 	b := c.body(raw)
+	ask := false
+	if kind == kindVouch {
+		ask = rd.Bool()
+		if err := rd.Close(); err != nil {
+			return fmt.Errorf("erasure: vouch: %w", err)
+		}
+	}
 	switch {
 	case b == nil && kind == kindChunks:
 		return c.tooEarly(from, ref, msg)
+	case b == nil && kind == kindVouch:
+		return c.rumored(now, from, ref, raw)
 	case b == nil:
 		return nil // it knows more than we do
 	}
 	peer, ok := b.group.index[from]
 	if !ok {
 		return fmt.Errorf("erasure: %v: %w: not in group %d", from, ErrPeer, b.group.id)
+	}
+	if kind == kindVouch {
+		if c.cfg.Reliable && b.err == nil {
+			c.vouched(b, peer, ask)
+		}
+		return nil
 	}
 	if kind == kindWant {
 		w := b.ref.readWant(rd)
@@ -394,20 +417,25 @@ func (c *Core) Done(now time.Duration, result any) {
 	}
 }
 
-// Wake returns when the next body is due to be asked for.
+// Wake returns when the next body is due for something.
 func (c *Core) Wake() (at time.Duration, ok bool) {
 	for _, b := range c.bodies {
-		if !b.settled() && (!ok || b.next < at) {
+		if c.due(b) && (!ok || b.next < at) {
 			at, ok = b.next, true
 		}
 	}
 	return at, ok
 }
 
-// Tick asks for what is missing of the bodies that are due.
+// Tick asks for what is missing of the bodies that are due, and vouches again
+// for those that others have not vouched for.
 func (c *Core) Tick(now time.Duration) {
 	for _, b := range c.bodies {
-		if !b.settled() && b.next <= now {
+		switch {
+		case !c.due(b) || b.next > now:
+		case b.settled():
+			c.vouch(now, b)
+		default:
 			c.ask(now, b)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 const (
 	kindChunks = 1 // chunks of a body
 	kindWant   = 2 // send me chunks of a body
+	kindVouch  = 3 // I have the body
 )
 
 const (
@@ -34,7 +35,7 @@ func readHead(rd *wire.Reader) (kind uint8, ref Ref) {
 	rd.Expect(version, "version")
 	kind = rd.U8()
 	ref = readRef(rd)
-	if rd.Err() == nil && kind != kindChunks && kind != kindWant {
+	if rd.Err() == nil && (kind < kindChunks || kind > kindVouch) {
 		rd.Fail(fmt.Errorf("%w: kind %d", wire.ErrValue, kind))
 	}
 	return kind, ref
