@@ -142,3 +142,29 @@ func TestLiars(t *testing.T) {
 		}
 	}
 }
+
+// Liars who name the node that is looked for, each at another false address,
+// delay it.
+func TestFalseAddresses(t *testing.T) {
+	const count, bits = 500, 2
+	w := newWorld(t, 1, count, bits, nil)
+	w.fill(16)
+	conspiracy := newLiar(nil, 0, bits)
+	for i := range count {
+		if i%3 == 1 {
+			w.nodes[i].liar = conspiracy
+		}
+	}
+	found, late := 0, time.Duration(0)
+	for i := range 100 {
+		target := 3 * (i + 20)
+		conspiracy.hunted = contact(target, bits)
+		begin := w.net.Now()
+		if w.find(3*i, target).OK {
+			found++
+		}
+		late = max(late, w.net.Now()-begin)
+	}
+	t.Logf("found %d of 100, the last after %v", found, late)
+	require.GreaterOrEqual(t, found, 98)
+}

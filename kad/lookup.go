@@ -8,8 +8,7 @@ import (
 )
 
 const (
-	maxSeen  = 1024 // candidates of a lookup
-	maxAddrs = 3    // addresses tried for a candidate
+	maxSeen = 1024 // candidates of a lookup
 
 	refreshWidth = 4 // nearest nodes that must have answered when refreshing
 )
@@ -42,26 +41,6 @@ type lookup struct {
 type path struct {
 	list   []*candidate // nearest first
 	flying int          // requests that the path waits for
-}
-
-// The states of a candidate.
-const (
-	candNew    uint8 = iota
-	candFlying       // asked
-	candGood         // answered
-	candBad          // did not, at any address
-)
-
-// candidate is a node that somebody named.
-type candidate struct {
-	Contact
-	distance key
-	claims   bool // somebody says that it serves the shard whose members we look for
-	state    uint8
-	addrs    []string // addresses it is said to have; those up to tried were asked at
-	tried    int
-	out      int // requests under way
-	depth    int // answers that led to it
 }
 
 // Find looks for a node. The answer comes in Ready.Found.
@@ -205,56 +184,6 @@ func (c *Core) begin(now time.Duration, l *lookup, paths int) {
 	c.advance(now, l)
 }
 
-// offer enters a contact that somebody named into a path.
-func (c *Core) offer(now time.Duration, l *lookup, p int, x Contact, depth int) {
-	at, ok := parseAddr(x.Addr)
-	if !ok || x.ID == c.self.ID || !c.validShard(x.Shard) || c.table.strict && at.loopback {
-		return
-	}
-	cand := l.seen[x.ID]
-	if cand == nil {
-		if len(l.seen) >= maxSeen {
-			return
-		}
-		if c.table.limited(at) && depth > 0 {
-			if l.count[at.prefix] >= perTable*c.cfg.PerPrefix {
-				return
-			}
-			l.count[at.prefix]++
-		}
-		cand = &candidate{Contact: x, depth: depth, distance: c.place(x.ID, x.Shard).xor(l.target)}
-		if e := c.table.index[x.ID]; e != nil { // we know better than hearsay
-			cand.addrs = []string{e.addr}
-		}
-		l.seen[x.ID] = cand
-	}
-	cand.claims = cand.claims || l.key.members && x.Shard == l.key.shard
-	if len(cand.addrs) < maxAddrs && !slices.Contains(cand.addrs, x.Addr) {
-		cand.addrs = append(cand.addrs, x.Addr)
-		if cand.state == candBad {
-			cand.state = candNew
-		}
-	}
-	c.enter(&l.paths[p], cand)
-	if l.wanted && !l.key.members && x.ID == l.key.id && cand.tried < len(cand.addrs) {
-		c.query(now, l, -1, cand) // the one we want: at every address it is said to have
-	}
-}
-
-// enter puts a candidate in its place in a path.
-func (c *Core) enter(p *path, cand *candidate) {
-	i, _ := slices.BinarySearchFunc(p.list, cand, func(a, b *candidate) int { return a.distance.compare(b.distance) })
-	for j := i; j < len(p.list) && p.list[j].distance == cand.distance; j++ {
-		if p.list[j] == cand {
-			return
-		}
-	}
-	p.list = slices.Insert(p.list, i, cand)
-	if limit := 8 * c.cfg.K; len(p.list) > limit {
-		p.list = p.list[:limit]
-	}
-}
-
 // next returns the candidate that a path asks next, or nil.
 func (l *lookup) next(p *path) *candidate {
 	near := 0
@@ -329,8 +258,7 @@ func (c *Core) query(now time.Duration, l *lookup, p int, cand *candidate) {
 	cand.state = candFlying
 	cand.out++
 	to := cand.Contact
-	to.Addr = cand.addrs[cand.tried]
-	cand.tried++
+	to.Addr = cand.nextAddr()
 	m := message{kind: kindFind, target: l.target}
 	if cand.claims {
 		m = message{kind: kindMembers, shard: l.key.shard, target: c.rng.key().within(l.key.shard, c.cfg.ShardBits)}
@@ -341,7 +269,9 @@ func (c *Core) query(now time.Duration, l *lookup, p int, cand *candidate) {
 // returned notes that a request of a lookup was answered or ran out.
 func (r *request) returned() {
 	r.cand.out--
-	if r.path >= 0 && !r.slow {
+	if r.slow {
+		r.cand.late--
+	} else if r.path >= 0 {
 		r.lookup.paths[r.path].flying--
 	}
 }
@@ -356,7 +286,7 @@ func (c *Core) lookupAnswered(now time.Duration, r *request, m *message, said *e
 	first := r.cand.state != candGood
 	r.cand.state = candGood
 	serves := slices.Contains(said.shards, l.key.shard)
-	if l.wanted && !l.key.members && r.to == l.key.id {
+	if l.hunts(r.to) {
 		x := said.contact(said.shards[0])
 		if serves {
 			x.Shard = l.key.shard
@@ -390,24 +320,41 @@ func (c *Core) lookupFailed(now time.Duration, r *request) {
 	if l.over {
 		return
 	}
-	switch {
-	case r.cand.state != candFlying || r.cand.out > 0:
-	case r.cand.tried < len(r.cand.addrs):
-		r.cand.state = candNew
-	default:
+	if r.cand.state == candFlying && r.cand.out == 0 {
 		r.cand.state = candBad
+		if r.cand.untried() {
+			r.cand.state = candNew
+		}
 	}
+	c.chase(now, l, r.cand)
 	c.advance(now, l)
 }
 
 // lookupSlow lets a path go on without an answer that takes long.
 func (c *Core) lookupSlow(now time.Duration, r *request) {
-	if r.lookup.over || r.path < 0 {
+	if r.lookup.over {
 		return
 	}
 	r.slow = true
-	r.lookup.paths[r.path].flying--
+	if r.path >= 0 {
+		r.lookup.paths[r.path].flying--
+	}
+	r.cand.late++
+	c.chase(now, r.lookup, r.cand)
 	c.advance(now, r.lookup)
+}
+
+// chase asks the node that is wanted, beside the paths and without delay, at
+// one of its addresses after the other: what others say of them may be false.
+func (c *Core) chase(now time.Duration, l *lookup, cand *candidate) {
+	if l.hunts(cand.ID) && cand.state != candGood && cand.out == cand.late && cand.untried() {
+		c.query(now, l, -1, cand)
+	}
+}
+
+// hunts reports whether a lookup is for the node of this id.
+func (l *lookup) hunts(id shardkit.NodeID) bool {
+	return l.wanted && !l.key.members && id == l.key.id
 }
 
 // end reports the result of a lookup.

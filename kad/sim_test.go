@@ -196,7 +196,11 @@ func (w *world) fill(k int) {
 
 // liar answers every question with the nodes nearest to the target among those
 // that lie too, and among a great number that do not exist.
-type liar struct{ pool []placed }
+type liar struct {
+	pool    []placed
+	hunted  kad.Contact // named too, at a false address of every liar's own, if set
+	nowhere int
+}
 
 // newLiar prepares the answers of a conspiracy, with invented nodes beside.
 func newLiar(lying []kad.Contact, invented, bits int) *liar {
@@ -243,7 +247,13 @@ func (x *liar) deliver(n *simNode, from shardkit.NodeID, msg []byte) {
 	answer := kad.NewMessage(kad.KindPong, req, n.self.Addr, []shardkit.ShardID{n.self.Shard}, [4]uint64{}, 0, nil)
 	switch kind {
 	case kad.KindFind, kad.KindMembers:
-		answer = kad.NewMessage(kad.KindNodes, req, n.self.Addr, []shardkit.ShardID{n.self.Shard}, [4]uint64{}, 0, x.near(target))
+		near := x.near(target)
+		if x.hunted.Addr != "" {
+			x.nowhere++
+			x.hunted.Addr = fmt.Sprintf("200.%d.%d.1:1", x.nowhere>>8&255, x.nowhere&255)
+			near = append(near, x.hunted)
+		}
+		answer = kad.NewMessage(kad.KindNodes, req, n.self.Addr, []shardkit.ShardID{n.self.Shard}, [4]uint64{}, 0, near)
 	case kad.KindPing:
 	default:
 		return
