@@ -132,7 +132,9 @@ func (s *session) read(st *quic.ReceiveStream) {
 	s.h.report(s.peer.id, err)
 }
 
-func (s *session) readStream(st *quic.ReceiveStream) error {
+// readStream hands every message of a stream to Handle. It returns a
+// *LimitError or *ProtocolError if the peer is to blame for its end.
+func (s *session) readStream(st io.Reader) error {
 	r := bufio.NewReaderSize(st, 2048)
 	class, err := r.ReadByte()
 	if err != nil {
@@ -160,7 +162,7 @@ func (s *session) readStream(st *quic.ReceiveStream) error {
 			return err
 		}
 		s.h.received[class].add(len(msg))
-		if !bucket.take(len(msg), s.conn.Context()) {
+		if bucket.rate > 0 && !bucket.take(len(msg), s.conn.Context()) {
 			return context.Cause(s.conn.Context())
 		}
 		s.h.cfg.Handle(s.peer.id, class, msg)
@@ -188,16 +190,13 @@ func readMessage(r io.Reader, size int) ([]byte, error) {
 
 // bucket holds back what exceeds a rate, with a second's worth of slack.
 type bucket struct {
-	rate int // bytes per second; 0: unlimited
+	rate int // bytes per second; 0: unlimited, and not asked
 	debt float64
 	last time.Time
 }
 
 // take waits until n bytes are within the rate; false if ctx ended first.
 func (b *bucket) take(n int, ctx context.Context) bool {
-	if b.rate == 0 {
-		return true
-	}
 	now := time.Now()
 	b.debt = max(0, b.debt-now.Sub(b.last).Seconds()*float64(b.rate)) + float64(n)
 	b.last = now
