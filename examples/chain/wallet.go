@@ -306,9 +306,20 @@ func (r *rules) admit(state *ledger.State, raw [][]byte) ([]*ledger.Transaction,
 	for j, err := range ledger.VerifyBatch(good, r.sigs) {
 		errs[place[j]] = err
 	}
-	for i, t := range txs {
-		if t != nil && errs[i] == nil {
-			accounts[i], errs[i] = readAccount(state, t.Sender())
+	err := readState(state, func(st *ledger.Stage) (err error) {
+		for i, t := range txs {
+			if t == nil || errs[i] != nil {
+				continue
+			}
+			if accounts[i], err = ledger.GetAccount(st, t.Sender()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		for i := range errs {
+			errs[i] = err
 		}
 	}
 	return txs, accounts, errs
@@ -324,14 +335,6 @@ func (r *rules) place(t *ledger.Transaction) error {
 		return &ledger.TxError{ID: t.ID(), Reason: ledger.ReasonShard}
 	}
 	return nil
-}
-
-func readAccount(state *ledger.State, a ledger.Address) (acc ledger.Account, err error) {
-	err = readState(state, func(st *ledger.Stage) (err error) {
-		acc, err = ledger.GetAccount(st, a)
-		return err
-	})
-	return acc, err
 }
 
 // readState reads committed state while blocks go on being committed: with a
@@ -419,23 +422,37 @@ func (r *replica) lookUp(from shardkit.NodeID, kind uint8, request uint64, rd *w
 	chain, state := r.chain, r.chain.State()
 	r.job("ledger.find", n, func() any {
 		b := wire.AppendU32(nil, uint32(n))
-		for _, k := range keys {
-			if kind == walletFind {
-				b = wire.AppendU64(wire.AppendU64(b, heightAt(chain, keyIncluded(k))), heightAt(chain, keyDelivered(k)))
-				continue
-			}
-			acc, err := readAccount(state, ledger.Address(k))
-			if err != nil {
-				return foundResult{}
-			}
-			b = wire.AppendU64(wire.AppendU64(b, acc.Nonce), acc.Balance)
-		}
 		if kind == walletFind {
+			for _, k := range keys {
+				b = wire.AppendU64(wire.AppendU64(b, heightAt(chain, keyIncluded(k))), heightAt(chain, keyDelivered(k)))
+			}
 			return foundResult{from, noticeFound, request, b}
+		}
+		accounts, err := readAccounts(state, keys)
+		if err != nil {
+			return foundResult{}
+		}
+		for _, acc := range accounts {
+			b = wire.AppendU64(wire.AppendU64(b, acc.Nonce), acc.Balance)
 		}
 		return foundResult{from, noticeAccounts, request, b}
 	})
 	return nil
+}
+
+func readAccounts(state *ledger.State, keys []shardkit.Hash) (out []ledger.Account, err error) {
+	err = readState(state, func(st *ledger.Stage) error {
+		out = out[:0]
+		for _, k := range keys {
+			acc, err := ledger.GetAccount(st, ledger.Address(k))
+			if err != nil {
+				return err
+			}
+			out = append(out, acc)
+		}
+		return nil
+	})
+	return out, err
 }
 
 type foundResult struct {

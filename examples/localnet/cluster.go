@@ -57,7 +57,6 @@ type counts struct {
 type epochCount struct {
 	report *chain.EpochReport
 	vdf    []time.Duration
-	began  bool // on the beacon
 }
 
 func newCluster(o *options, s *setup, dir string, start time.Time) *cluster {
@@ -163,9 +162,6 @@ func (c *cluster) note(_ time.Duration, e chain.Event) {
 			k.heights[s] = h
 			k.blocks[s]++
 			k.views[s] += e.View
-			if s == 0 && e.Header.Hop != nil {
-				k.epoch(e.Header.Epoch).began = true
-			}
 		}
 	case chain.Rebuilt:
 		k.rebuilt++
@@ -188,11 +184,37 @@ func (k *counts) epoch(e shardkit.Epoch) *epochCount {
 	return k.epochs[e]
 }
 
-// began reports whether the beacon has begun an epoch.
-func (c *cluster) began(e shardkit.Epoch) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.counts.epochs[e] != nil && c.counts.epochs[e].began
+// ready waits until every node has opened its replicas, and returns the epoch
+// that the beacon's members find themselves in.
+func (c *cluster) ready() (shardkit.Epoch, error) {
+	for end := time.Now().Add(idleEpoch); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if err := c.failed(); err != nil {
+			return 0, err
+		}
+		opened, beacon := true, false
+		for _, m := range c.up() {
+			for _, s := range m.status() {
+				opened = opened && s.Ready
+				beacon = beacon || (s.Shard == 0 && s.Ready)
+			}
+		}
+		if opened && beacon {
+			return c.epoch(), nil
+		}
+	}
+	return 0, fmt.Errorf("the nodes did not open their data within %v", idleEpoch)
+}
+
+// epoch returns the epoch that the beacon is in.
+func (c *cluster) epoch() (e shardkit.Epoch) {
+	for _, m := range c.up() {
+		for _, s := range m.status() {
+			if s.Shard == 0 && s.Ready {
+				e = max(e, s.Epoch)
+			}
+		}
+	}
+	return e
 }
 
 // failed returns the first failure of a node.

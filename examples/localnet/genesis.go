@@ -44,7 +44,6 @@ type saved struct {
 	Policy      string
 	Lambda      uint64
 	Time        uint64
-	Epochs      int // walked so far
 }
 
 func (o *options) saved() saved {
@@ -70,7 +69,7 @@ func remember(dir string, o *options) (saved, error) {
 	if err := json.Unmarshal(b, &past); err != nil {
 		return saved{}, fmt.Errorf("%s: %w", name, err)
 	}
-	now.Time, now.Epochs = past.Time, past.Epochs
+	now.Time = past.Time
 	if now != past {
 		return saved{}, fmt.Errorf("%s holds another chain: it was begun with -seed %d -shards %d -validators %d -epoch-blocks %d -deal %s -policy %s -lambda %d",
 			dir, past.Seed, past.Shards, past.Validators, past.EpochBlocks, past.Deal, past.Policy, past.Lambda)

@@ -22,6 +22,7 @@ type wallet struct {
 	id       shardkit.Hash
 	host     *quicnet.Host
 	accounts []*account
+	receipts *receipts
 	cross    float64
 	rate     int
 	rng      *rand.Rand // of the load; only the pacing goroutine uses it
@@ -84,7 +85,7 @@ const perAccount = 4
 // and submits it again.
 const patience = 2500 * time.Millisecond
 
-func newWallet(s *setup, o *options, start map[shardkit.NodeID]string) (*wallet, error) {
+func newWallet(s *setup, o *options, start map[shardkit.NodeID]string, dir string) (*wallet, error) {
 	seed := secret(o.seed, "wallet", 0)
 	w := &wallet{
 		genesis: s.genesis, id: s.genesis.ID(), accounts: s.accounts, cross: o.cross, rate: o.rate,
@@ -97,6 +98,9 @@ func newWallet(s *setup, o *options, start map[shardkit.NodeID]string) (*wallet,
 		w.byShard[a.shard] = append(w.byShard[a.shard], a)
 	}
 	var err error
+	if w.receipts, err = openReceipts(dir); err != nil {
+		return nil, err
+	}
 	w.host, err = quicnet.Listen(quicnet.Config{
 		Key: ed25519.NewKeyFromSeed(seed[:]), Network: w.id.String(),
 		Handle: func(_ shardkit.NodeID, _ uint8, msg []byte) { w.handle(msg) },
@@ -137,6 +141,7 @@ func (w *wallet) close() {
 	close(w.quit)
 	w.wg.Wait()
 	w.host.Close()
+	w.receipts.close()
 }
 
 // look keeps asking who the members are and subscribes to their blocks.
@@ -422,6 +427,7 @@ func (w *wallet) seen(t *transfer, shard shardkit.ShardID) {
 	delete(w.flying, t.tx.ID())
 	w.accept(t)
 	t.from.flying--
+	w.receipts.add(chain.Transfer{ID: t.tx.ID(), Source: t.from.shard, Dest: t.dest})
 	took := now.Sub(t.first)
 	w.stats.committed++
 	w.stats.perShard[t.dest]++
