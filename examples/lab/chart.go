@@ -58,7 +58,7 @@ func (l *lab) plot(name string, c chart) {
 		axis.Tick.Label.Font.Size = 11
 		axis.Padding = 4
 		axis.Label.Padding = 6
-		axis.Tick.Marker = evenTicks{}
+		axis.Tick.Marker = evenTicks{c.points}
 	}
 	p.Legend.TextStyle.Font.Size = 12
 	p.Legend.Top, p.Legend.Left = !c.legendBottom, c.legendLeft
@@ -125,11 +125,11 @@ func (l *lab) line(p *plot.Plot, c chart, s *series, colour color.Color) {
 	p.Legend.Add(s.name, line, marks)
 }
 
-// evenTicks marks round numbers, some eight of them.
-type evenTicks struct{}
+// evenTicks marks round numbers, some eight of them; whole ones if so wished.
+type evenTicks struct{ whole bool }
 
 // Ticks implements plot.Ticker.
-func (evenTicks) Ticks(lo, hi float64) []plot.Tick {
+func (e evenTicks) Ticks(lo, hi float64) []plot.Tick {
 	if hi <= lo {
 		return nil
 	}
@@ -139,10 +139,14 @@ func (evenTicks) Ticks(lo, hi float64) []plot.Tick {
 			step *= m
 		}
 	}
+	if e.whole {
+		step = max(step, 1)
+	}
 	digits := max(0, -int(math.Floor(math.Log10(step)+1e-9)))
 	var ticks []plot.Tick
-	for n := math.Ceil(lo/step-1e-9) + 0; n*step <= hi+step*1e-9; n++ { // +0: never −0
-		ticks = append(ticks, plot.Tick{Value: n * step, Label: fmt.Sprintf("%.*f", digits, n*step)})
+	for n := int(math.Ceil(lo/step - 1e-9)); float64(n)*step <= hi+step*1e-9; n++ {
+		v := float64(n) * step // of an integer, so that there is no −0
+		ticks = append(ticks, plot.Tick{Value: v, Label: fmt.Sprintf("%.*f", digits, v)})
 	}
 	return ticks
 }
@@ -155,18 +159,18 @@ func (logTicks) Ticks(lo, hi float64) []plot.Tick {
 	if lo <= 0 || hi <= lo {
 		return nil
 	}
+	decades := math.Log10(hi / lo)
 	first, last := int(math.Floor(math.Log10(lo))), int(math.Ceil(math.Log10(hi)))
 	every := max((last-first+7)/8, 1)
 	var ticks []plot.Tick
 	for e := first; e <= last; e++ {
 		for m := 1.0; m < 10; m++ {
 			v := m * math.Pow(10, float64(e))
-			if v < lo*(1-1e-9) || v > hi*(1+1e-9) || m > 1 && last-first > 5 {
+			if v < lo*(1-1e-9) || v > hi*(1+1e-9) || m > 1 && decades > 5 {
 				continue
 			}
 			t := plot.Tick{Value: v}
-			switch {
-			case m == 1 && (e-first)%every == 0, last-first <= 1 && (m == 2 || m == 5):
+			if m == 1 && (e-first)%every == 0 || decades < 2 && (m == 2 || m == 5) {
 				t.Label = power(v, e)
 			}
 			ticks = append(ticks, t)

@@ -75,7 +75,7 @@ func TestTicks(t *testing.T) {
 			require.True(t, x.Value >= c.lo && x.Value <= c.hi+1e-9)
 		}
 	}
-	for _, c := range []struct{ lo, hi float64 }{{1e-15, 1}, {1, 300}, {0.5, 2}, {3e5, 2e7}} {
+	for _, c := range []struct{ lo, hi float64 }{{1e-15, 1}, {1, 300}, {0.5, 2}, {200, 3500}, {3e5, 2e7}} {
 		labels := 0
 		for _, x := range (logTicks{}).Ticks(c.lo, c.hi) {
 			if x.Label != "" {
