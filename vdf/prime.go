@@ -99,34 +99,25 @@ func searchPrime(n *big.Int, step uint64, count int, ok func(*big.Int) bool) *bi
 // what passes it four rounds of Miller–Rabin.
 func isPrime(p *big.Int) bool { return p.ProbablyPrime(0) && p.ProbablyPrime(4) }
 
-// sieve marks the candidates n + i*step that a small prime divides.
+// sieve marks the candidates n + i*step that a small prime divides. Larger
+// numbers are worth more sieving, as it costs more to test them.
 func sieve(n *big.Int, step uint64, count int) []bool {
 	composite := make([]bool, count)
-	r, m := new(big.Int), new(big.Int)
-	for _, q := range smallPrimes() {
-		q := uint64(q)
+	words := make([]uint64, (n.BitLen()+63)/64)
+	setBig(words, n)
+	for _, p := range smallPrimes() {
+		q := uint64(p)
+		if q > uint64(8*n.BitLen()) {
+			break
+		}
 		s := step % q
 		if s == 0 {
 			continue
 		}
 		// The first i with n + i*step = 0 mod q.
-		rem := r.Mod(n, m.SetUint64(q)).Uint64()
-		i := (q - rem) % q * inverseMod(s, q) % q
-		for ; i < uint64(count); i += q {
+		for i := (q - modWord(words, q)) % q * inverseWord(s, q) % q; i < uint64(count); i += q {
 			composite[i] = true
 		}
 	}
 	return composite
-}
-
-// inverseMod returns 1/a mod q for a prime q below 2^32.
-func inverseMod(a, q uint64) uint64 {
-	result, e := uint64(1), q-2
-	for ; e > 0; e >>= 1 {
-		if e&1 == 1 {
-			result = result * a % q
-		}
-		a = a * a % q
-	}
-	return result
 }

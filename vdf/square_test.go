@@ -1,11 +1,18 @@
 package vdf
 
 import (
+	"flag"
 	"fmt"
+	"math/big"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+var million = flag.Int("squarings", 0, "compare so many squarings with math/big, for a long test: 1000000")
+
+var testSizes = []int{256, 320, 448, 512, 1024, 2048}
 
 func testGroup(t testing.TB, bits int) *Params {
 	p, err := NewParams([]byte("test"), bits)
@@ -13,28 +20,96 @@ func testGroup(t testing.TB, bits int) *Params {
 	return p
 }
 
-func TestSquareAgainstReference(t *testing.T) {
-	for _, bits := range []int{256, 320, 512, 1024, 2048} {
+// primeForm returns the form (q, b, …) of the first prime q from n up for which
+// there is one.
+func primeForm(d *big.Int, n int64) form {
+	for q := big.NewInt(n | 1); ; q.Add(q, big.NewInt(2)) {
+		if !q.ProbablyPrime(0) {
+			continue
+		}
+		if b := new(big.Int).ModSqrt(new(big.Int).Mod(d, q), q); b != nil {
+			if b.Bit(0) == 0 {
+				b.Sub(q, b)
+			}
+			return fromAB(d, new(big.Int).Set(q), b).reduce()
+		}
+	}
+}
+
+// edgeForms are those for which short cuts tend to fail.
+func edgeForms(p *Params) []form {
+	gen := fromAB(p.d, big.NewInt(2), bigOne)
+	forms := []form{principal(p.d), gen, gen.inverse()}
+	for _, n := range []int64{3, 100, 1 << 31, 1 << 33, 1 << 62} {
+		forms = append(forms, primeForm(p.d, n))
+	}
+	// Powers of 2 and of a small prime: a with many zeros at its end, and all
+	// sizes of a on the way to a full one.
+	for _, f := range []form{gen, primeForm(p.d, 3)} {
+		for range p.bits/8 + 4 {
+			f = compose(p.d, f, gen)
+			forms = append(forms, f, f.inverse())
+		}
+	}
+	return append(forms, p.input([]byte("edge")))
+}
+
+func TestEdgeForms(t *testing.T) {
+	for _, bits := range []int{256, 512, 1024} {
 		p := testGroup(t, bits)
 		s := newSquarer(p.d)
-		f := p.input([]byte("x"))
+		forms := edgeForms(p)
+		x, y, z := s.newElement(), s.newElement(), s.newElement()
+		for i, f := range forms {
+			x.setForm(f)
+			require.True(t, x.form().equal(f))
+			s.square(z, x)
+			want := square(p.d, f)
+			require.True(t, z.form().equal(want), "bits %d form %d", bits, i)
+			require.Zero(t, z.form().c.Cmp(want.c))
+			for j := i % 7; j < len(forms); j += 1 + len(forms)/12 {
+				y.setForm(forms[j])
+				s.compose(z, x, y)
+				require.True(t, z.form().equal(compose(p.d, f, forms[j])), "bits %d forms %d, %d", bits, i, j)
+			}
+			// f times its inverse is the identity.
+			y.set(x)
+			y.invert()
+			s.compose(z, x, y)
+			require.True(t, z.form().equal(principal(p.d)))
+		}
+	}
+}
+
+func TestSquareAgainstReference(t *testing.T) {
+	sizes := testSizes
+	if *million > 0 {
+		sizes = append(sizes, 3072, 4096)
+	}
+	for _, bits := range sizes {
+		p := testGroup(t, bits)
+		s := newSquarer(p.d)
+		r := newReference(p.d, p.input([]byte("x")))
 		z := s.newElement()
-		z.setForm(f)
-		slow := 0
-		for i := range 500 {
+		z.setForm(r.form())
+		n, slow := max(200, 200_000/bits), 0
+		if *million > 0 && (bits == 1024 || bits == 2048) {
+			n = *million
+		}
+		for i := range n {
 			if !s.fastSquare(z, z) {
 				slow++
 				z.setForm(square(p.d, z.form()))
 			}
-			f = square(p.d, f)
-			require.True(t, z.form().equal(f), "bits %d step %d", bits, i)
+			r.square()
+			require.True(t, z.form().equal(r.form()), "bits %d step %d", bits, i)
 		}
-		t.Log(bits, slow)
+		require.Less(t, slow, 6, "the fast path is not taken")
 	}
 }
 
 func TestComposeAgainstReference(t *testing.T) {
-	for _, bits := range []int{256, 320, 512, 1024, 2048} {
+	for _, bits := range testSizes {
 		p := testGroup(t, bits)
 		s := newSquarer(p.d)
 		f, g := p.input([]byte("x")), p.input([]byte("y"))
@@ -44,13 +119,7 @@ func TestComposeAgainstReference(t *testing.T) {
 		x, y := s.newElement(), s.newElement()
 		x.setForm(f)
 		y.setForm(g)
-		slow := 0
-		for i := range 500 {
-			if x.a[0] == y.a[0] || !s.fastCompose(x, x, y) {
-				slow++
-			}
-			x.setForm(f)
-			y.setForm(g)
+		for i := range max(40, 60_000/bits) {
 			s.compose(x, x, y)
 			f = compose(p.d, f, g)
 			require.True(t, x.form().equal(f), "bits %d step %d", bits, i)
@@ -58,13 +127,142 @@ func TestComposeAgainstReference(t *testing.T) {
 			g = compose(p.d, g, f)
 			require.True(t, y.form().equal(g), "bits %d step %d", bits, i)
 		}
-		t.Log(bits, slow)
 	}
+}
+
+// The group axioms, which no two implementations can get wrong in the same
+// way: (xy)² = x²y², x^a x^b = x^(a+b).
+func TestGroupLaw(t *testing.T) {
+	p := testGroup(t, 512)
+	s := newSquarer(p.d)
+	x, y, z := s.newElement(), s.newElement(), s.newElement()
+	x.setForm(p.input([]byte("x")))
+	y.setForm(p.input([]byte("y")))
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 100 {
+		s.compose(z, x, y)
+		s.square(z, z)
+		s.square(x, x)
+		s.square(y, y)
+		u := s.newElement()
+		s.compose(u, x, y)
+		require.True(t, z.equal(u))
+		a, b := new(big.Int).SetUint64(rng.Uint64()), new(big.Int).SetUint64(rng.Uint64()>>(rng.Uint64()%64))
+		s.compose(z, s.powers(x, a, y, b), s.powers(x, b, y, a))
+		c := new(big.Int).Add(a, b)
+		require.True(t, z.equal(s.powers(x, c, y, c)))
+	}
+}
+
+// Numbers at the edges of Euclid's stages: quotients of all sizes, neighbours
+// that differ in few bits, powers of two.
+func TestEuclid(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	e := makeEuclid(9)
+	one := make([]uint64, 9)
+	one[0] = 1
+	random := func(bits int) *big.Int {
+		x := new(big.Int)
+		for x.BitLen() < bits {
+			x.Lsh(x, 64).Add(x, new(big.Int).SetUint64(rng.Uint64()))
+		}
+		x.Rsh(x, uint(x.BitLen()-bits))
+		if rng.IntN(3) == 0 { // long runs of zeros and ones
+			x.Rsh(x, uint(bits/2)).Lsh(x, uint(bits/2))
+			if rng.IntN(2) == 0 {
+				x.Add(x, new(big.Int).Sub(new(big.Int).Lsh(bigOne, uint(bits/2)), bigOne))
+			}
+		}
+		return x
+	}
+	for i := range 20_000 {
+		a := random(65 + rng.IntN(512-65))
+		b := random(1 + rng.IntN(a.BitLen()))
+		switch i % 4 {
+		case 0: // as close to a as one likes
+			b = new(big.Int).Sub(a, random(1+rng.IntN(a.BitLen()-1)))
+		case 1: // a huge quotient in the middle
+			q := random(1 + rng.IntN(a.BitLen()))
+			b.Quo(a, q.Add(q, bigOne))
+		}
+		if b.Sign() <= 0 || b.Cmp(a) > 0 {
+			continue
+		}
+		x, y := make([]uint64, 8), make([]uint64, 8)
+		setBig(x, a)
+		setBig(y, b)
+		e.init(x, y)
+		e.run(one)
+		g := new(big.Int).GCD(nil, nil, a, b)
+		r, u, plus := toBig(e.r0), toBig(e.u0), e.odd
+		if e.r1[0] == 1 {
+			r, u, plus = toBig(e.r1), toBig(e.u1), !e.odd
+		}
+		require.Zero(t, r.Cmp(g), "gcd(%v, %v)", a, b)
+		if !plus {
+			u.Neg(u)
+		}
+		u.Mul(u, b).Sub(u, g)
+		require.Zero(t, u.Mod(u, a).Sign(), "cofactor for %v, %v", a, b)
+
+		// Stopped in the middle: both neighbours satisfy their equation, and
+		// r0*u1 + r1*u0 = a.
+		limit := make([]uint64, 9)
+		setBig(limit, random(1+rng.IntN(a.BitLen())))
+		e.init(x, y)
+		e.run(limit)
+		require.LessOrEqual(t, toBig(e.r1).Cmp(toBig(limit)), 0)
+		v := new(big.Int).Mul(toBig(e.r0), toBig(e.u1))
+		v.Add(v, new(big.Int).Mul(toBig(e.r1), toBig(e.u0)))
+		require.Zero(t, v.Cmp(a))
+	}
+}
+
+func TestMod(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	pick := func() uint64 { // words that make the quotient's estimate go wrong
+		switch rng.IntN(4) {
+		case 0:
+			return 0
+		case 1:
+			return ^uint64(0)
+		case 2:
+			return 1 << rng.IntN(64)
+		}
+		return rng.Uint64()
+	}
+	for range 20_000 {
+		a, p := make([]uint64, 1+rng.IntN(8)), make([]uint64, 9+rng.IntN(8))
+		for i := range a {
+			a[i] = pick()
+		}
+		for i := range p {
+			p[i] = pick()
+		}
+		if a[len(a)-1] == 0 {
+			a[len(a)-1] = 1 << rng.IntN(64)
+		}
+		want := new(big.Int).Mod(toBig(p), toBig(a))
+		r := make([]uint64, len(a))
+		mod(r, p, a, make([]uint64, 8))
+		require.Zero(t, want.Cmp(toBig(r)))
+	}
+}
+
+func TestSquareAllocatesNothing(t *testing.T) {
+	p := testGroup(t, 1024)
+	s := newSquarer(p.d)
+	z := s.newElement()
+	z.setForm(p.input([]byte("x")))
+	for range 20 {
+		s.square(z, z)
+	}
+	require.Zero(t, testing.AllocsPerRun(500, func() { s.square(z, z) }))
 }
 
 func BenchmarkCompose(b *testing.B) {
 	for _, bits := range []int{1024, 2048} {
-		b.Run(fmt.Sprint("bits=", bits), func(b *testing.B) {
+		b.Run(fmt.Sprintf("bits=%d", bits), func(b *testing.B) {
 			p := testGroup(b, bits)
 			s := newSquarer(p.d)
 			x, y := s.newElement(), s.newElement()
@@ -74,36 +272,10 @@ func BenchmarkCompose(b *testing.B) {
 				s.square(x, x)
 				s.square(y, y)
 			}
+			b.ReportAllocs()
 			for b.Loop() {
 				s.compose(x, x, y)
 			}
-		})
-	}
-}
-
-func BenchmarkSquare(b *testing.B) {
-	for _, bits := range []int{1024, 2048} {
-		b.Run(fmt.Sprint("bits=", bits), func(b *testing.B) {
-			p := testGroup(b, bits)
-			s := newSquarer(p.d)
-			z := s.newElement()
-			z.setForm(p.input([]byte("x")))
-			for range 100 {
-				s.square(z, z)
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				s.square(z, z)
-			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "squarings/s")
-		})
-		b.Run(fmt.Sprint("ref/bits=", bits), func(b *testing.B) {
-			p := testGroup(b, bits)
-			f := p.input([]byte("x"))
-			for b.Loop() {
-				f = square(p.d, f)
-			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "squarings/s")
 		})
 	}
 }
