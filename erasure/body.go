@@ -35,6 +35,7 @@ type body struct {
 	peers  []peer // by member
 	next   time.Duration
 	round  int // how often members were asked
+	calm   int // how often this node vouched when it was certain that all will have the body
 	turn   int // who was last asked for its own chunks
 	helper int // who was last asked for all that is missing; apart from turn, so that all have their turn
 }

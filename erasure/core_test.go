@@ -556,8 +556,9 @@ func FuzzDeliver(f *testing.F) {
 	f.Add(chunksMsg(coded, 0, 1), uint8(0), encoded(coded.Ref))
 	f.Add(chunksMsg(whole, 0), uint8(2), encoded(whole.Ref))
 	f.Add(wantMsg(coded.Ref, 2, 1), uint8(3), encoded(coded.Ref))
+	f.Add(vouchMsg(coded.Ref, true), uint8(2), encoded(coded.Ref))
 	f.Fuzz(func(t *testing.T, msg []byte, from uint8, ref []byte) {
-		core, err := erasure.New(erasure.Config{Self: member(1), MaxBody: 1 << 12, Small: 10})
+		core, err := erasure.New(erasure.Config{Self: member(1), MaxBody: 1 << 12, Small: 10, Reliable: from >= 128})
 		require.NoError(t, err)
 		require.NoError(t, core.SetGroup(0, 7, group(1, 1, 1, 1)))
 		b := &bench{Core: core}

@@ -37,6 +37,11 @@
 //
 // A body up to Config.Small goes to everybody whole: one chunk.
 //
+// With Config.Reliable, members say when they have a body, and deliver it when
+// members of weight q do: then either all honest members deliver it or none,
+// even if the sender announced it to some only. Inside a consensus this is not
+// needed: its votes do it.
+//
 // # Use
 //
 //	core, err := erasure.New(erasure.Config{Self: self})
@@ -63,9 +68,9 @@
 // # What it does not do
 //
 // It does not decide which reference counts: that two references are announced
-// for one height is the consensus's matter. A sender may let too few members
-// have chunks; then nobody delivers, and the consensus moves on to another
-// sender.
+// for one height is the consensus's matter, with Config.Reliable too. A sender
+// may let too few members have chunks; then nobody delivers, and the consensus
+// moves on to another sender.
 //
 // # Deviations
 //
@@ -74,7 +79,9 @@
 // peers. Inside a committee everybody can reach everybody: sending each chunk
 // straight to its owner and from there to all takes two hops and N/K times the
 // body per member, and a Reed-Solomon code never needs more than K chunks. The
-// check by encoding again is that of verifiable information dispersal [4].
+// check by encoding again is that of verifiable information dispersal [4]. Its
+// agreement (Reliable) differs in that a member vouches for what it has and
+// never for what others say: Bracha's amplification [6] becomes to fetch.
 //
 // # References
 //
@@ -87,4 +94,6 @@
 //   - [5] S.-J. Lin, T. Al-Naffouri, Y. Han, W.-H. Chung, Novel polynomial basis
 //     with fast Fourier transform and its application to Reed-Solomon erasure
 //     codes, IEEE Trans. Inf. Theory 62(11), 2016.
+//   - [6] G. Bracha, Asynchronous Byzantine agreement protocols, Information and
+//     Computation 75(2), 1987.
 package erasure

@@ -19,10 +19,10 @@ import (
 // vouches of weight W - q + 1, so of one honest member at least, for a body
 // that was never announced to it takes that for the announcement.
 //
-// This is the agreement part of Bracha's broadcast as Cachin and Tessaro use
-// it for dispersal, with the difference that a vouch is given by holders only,
-// never for what others said: the amplification step becomes to fetch, which
-// every member has to do anyway.
+// This is the agreement part of Bracha's broadcast (1987) as Cachin and Tessaro
+// (2005) use it for dispersal, with the difference that a vouch is given by
+// holders only, never for what others said: the amplification step becomes to
+// fetch, which every member has to do anyway.
 
 // rumor is what is known of a body that was not announced, from those who
 // vouch for it.
@@ -56,17 +56,19 @@ func (b *body) vouchFor(member int) {
 }
 
 // vouch tells the members that this node has the body: at first all of them,
-// then again and again, at longer and longer intervals until Forget, those from
-// whom nothing has been heard. They may not have heard either; those that have
-// answer.
+// then again and again those from whom nothing has been heard: they may not have
+// heard either, and those that have the body answer. Once it is certain that
+// all will have it, the intervals grow, until Forget.
 func (c *Core) vouch(now time.Duration, b *body) {
 	first := !b.peers[b.group.self].vouched
 	if first {
 		b.vouchFor(b.group.self)
-		b.round = 0
 	}
-	b.next = now + c.cfg.Resend<<min(b.round, 10)
-	b.round++
+	b.next = now + c.cfg.Resend
+	if c.assured(b) {
+		b.next = now + c.cfg.Resend<<min(b.calm, 10)
+		b.calm++
+	}
 	msg := vouchMessage(b, !first)
 	for i, m := range b.group.Members {
 		if i != b.group.self && (first || !b.peers[i].vouched) {
