@@ -143,7 +143,6 @@ type Core struct {
 	sets     []*Committees
 	log      recordLog
 	out      Ready
-	kad      *kad.Core
 	routes   routes
 	wallets  wallets
 	lives    uint64         // replicas made so far
