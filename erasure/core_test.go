@@ -72,6 +72,9 @@ func describe(m shardkit.Message) string {
 		return err.Error()
 	}
 	rest := m.Data[44:]
+	if m.Data[1] == 3 {
+		return fmt.Sprintf("vouch %d", m.To[1])
+	}
 	if m.Data[1] == 2 {
 		return fmt.Sprintf("want %d: %d beside %x", m.To[1], int(rest[0])<<8|int(rest[1]), rest[2:])
 	}

@@ -106,6 +106,9 @@ var notCore = map[string]string{
 	"fbft/log_fs.go": "its files",
 }
 
+// built is what the go command may leave at the top level; .gitignore has it.
+var built = []string{"*.test", "*.out", "*.prof", "localnet"}
+
 // topLevel is the fixed top level of the repository. Dot files and the tests of
 // doc.go are free.
 var topLevel = []string{
