@@ -103,6 +103,55 @@ func TestSteps(t *testing.T) {
 	require.Error(t, err)
 }
 
+func TestShares(t *testing.T) {
+	slots := []reshard.Unit{owned(1, 1, 6), owned(2, 2, 3)}
+	units, err := reshard.Shares(reshard.Assignment{}, slots, hash(0))
+	require.NoError(t, err)
+	require.Len(t, units, 9)
+	prev, _, err := reshard.Full{}.Assign(reshard.Assignment{}, units, 3, hash(0))
+	require.NoError(t, err)
+
+	numbers := func(units []reshard.Unit, slot shardkit.Hash) (out []uint32) {
+		for _, u := range units {
+			require.EqualValues(t, 1, u.Weight)
+			if u.Slot == slot {
+				require.NotZero(t, u.Owner)
+				out = append(out, u.Share)
+			}
+		}
+		return out
+	}
+	// Which shares leave depends on the seed, and each may.
+	left := map[uint32]bool{}
+	slots[0].Weight, slots[1].Weight = 4, 5
+	for seed := range uint64(60) {
+		units, err = reshard.Shares(prev, slots, hash(seed))
+		require.NoError(t, err)
+		kept := numbers(units, hash(1))
+		require.Len(t, kept, 4)
+		for n := range uint32(6) {
+			left[n] = left[n] || !slices.Contains(kept, n)
+		}
+		require.Equal(t, []uint32{0, 1, 2, 3, 4}, numbers(units, hash(2)))
+	}
+	require.Len(t, left, 6)
+	for n, gone := range left {
+		require.True(t, gone, "share %d never leaves", n)
+	}
+	// Free numbers are used again.
+	next, _, err := reshard.Full{}.Assign(prev, units, 3, hash(1))
+	require.NoError(t, err)
+	slots[0].Weight = 6
+	units, err = reshard.Shares(next, slots[:1], hash(1))
+	require.NoError(t, err)
+	require.Equal(t, []uint32{0, 1, 2, 3, 4, 5}, numbers(units, hash(1)))
+
+	_, err = reshard.Shares(prev, []reshard.Unit{{Slot: hash(1), Weight: reshard.MaxUnits + 1}}, hash(0))
+	require.Error(t, err)
+	_, err = reshard.Shares(prev, append(slots, slots[0]), hash(0))
+	require.Error(t, err)
+}
+
 func FuzzCooldown(f *testing.F) {
 	golden, _ := hex.DecodeString("01000000010700000000000000000000000000000000000000000000000000000000000000" + "0000000000000009")
 	f.Add(golden)

@@ -70,7 +70,7 @@ func (q Quorum) risk(tail func(t int) *big.Rat) (Risk, error) {
 // to fork in an epoch is at most fork while a draw stalls with probability at
 // most stall, for an adversary with part p of an infinite pool. The watchdog
 // that draws a stalled committee again makes a large stall acceptable, and the
-// committee many times smaller (GearBox, 2021).
+// committee many times smaller (GearBox, 2022).
 func SmallestQuorum(p, fork, stall *big.Rat) (Quorum, Risk, error) {
 	if p.Sign() < 0 || fork.Sign() <= 0 || stall.Sign() < 0 || stall.Cmp(big.NewRat(1, 1)) >= 0 {
 		return Quorum{}, Risk{}, fmt.Errorf("reshard: fork %v, stall %v", fork, stall)

@@ -242,15 +242,19 @@ func (t *table) result(d *deal) (Assignment, []Move) {
 	for s := range a.Shards {
 		a.Shards[s] = make([]Unit, 0, len(d.lists[s]))
 	}
-	moves := t.gone
+	moves := make([]Move, 0, len(t.gone)+len(d.joiners))
+	gone := t.gone
 	for i, u := range t.units { // in canonical order, so the shards are too
 		a.Shards[to[i]] = append(a.Shards[to[i]], u)
-		if t.from[i] != to[i] {
-			moves = append(moves, Move{u, int(t.from[i]), int(to[i])})
+		if t.from[i] == to[i] {
+			continue
 		}
+		for len(gone) > 0 && gone[0].Unit.Compare(u) < 0 {
+			moves, gone = append(moves, gone[0]), gone[1:]
+		}
+		moves = append(moves, Move{u, int(t.from[i]), int(to[i])})
 	}
-	slices.SortFunc(moves, func(x, y Move) int { return x.Unit.Compare(y.Unit) })
-	return a, moves
+	return a, append(moves, gone...)
 }
 
 // permute deals everybody by a random permutation; shard sizes differ by at

@@ -60,6 +60,10 @@ type Outcome struct {
 	MinSize, MaxSize int // the shard with the largest bad part, and the extremes of all sizes
 }
 
+// Bytes is the state that slots had to download, if a shard's state has so
+// many bytes.
+func (o Outcome) Bytes(state uint64) uint64 { return o.Synced * state }
+
 // A battle is a Simulation in progress.
 type battle struct {
 	Simulation
