@@ -28,7 +28,7 @@ func Example() {
 			return
 		}
 		account := [32]byte{byte(i + 1)}
-		slot, proof := id.Slot(account, 0)
+		slot, proof := id.Slot(genesis.Name, account, 0)
 		genesis.Validators = append(genesis.Validators, estake.Genesis{Validator: account, Stake: 1000, Slots: []estake.Slot{slot}})
 		genesis.Proofs = append(genesis.Proofs, proof)
 		identities = append(identities, id)

@@ -58,7 +58,7 @@ type Allocation struct {
 // Genesis is everything that the nodes of a chain agree on beforehand. It
 // holds no network addresses: those change, the chain's id does not.
 type Genesis struct {
-	Name       string
+	Name       string        // of the chain; proofs of possession are bound to it
 	Time       uint64        // unix milliseconds of the genesis block
 	Seed       shardkit.Hash // randomness of the epochs 0 and 1
 	Params     Params
@@ -148,8 +148,8 @@ func (g *Genesis) Supply() (sum uint64) {
 }
 
 // Validate reports why g cannot be the genesis of a chain, if it cannot.
-// possession checks the proof of possession of a voting key.
-func (g *Genesis) Validate(possession func(key, context, proof []byte) error) error {
+// check verifies the proof of possession of a voting key, bound to context.
+func (g *Genesis) Validate(check func(key, context, proof []byte) error) error {
 	bad := func(format string, a ...any) error {
 		return fmt.Errorf("%w: %s", ErrGenesis, fmt.Sprintf(format, a...))
 	}
@@ -178,7 +178,7 @@ func (g *Genesis) Validate(possession func(key, context, proof []byte) error) er
 				return bad("node %v serves two slots", s.Node)
 			}
 			nodes[s.Node] = true
-			if err := possession(s.VotingKey, s.Validator[:], g.Proofs[i]); err != nil {
+			if err := check(s.VotingKey, possession(g.Name, s.Validator), g.Proofs[i]); err != nil {
 				return bad("slot %v: %v", s.ID, err)
 			}
 			i++

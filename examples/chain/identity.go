@@ -46,12 +46,18 @@ func (id *Identity) ID() (n shardkit.NodeID) {
 }
 
 // Slot returns the public side as a validator's slot, and the proof that the
-// voting key is possessed, bound to the validator's account.
-func (id *Identity) Slot(validator [32]byte, index uint32) (estake.Slot, []byte) {
+// voting key is possessed, bound to the chain's name and the validator's account.
+func (id *Identity) Slot(name string, validator [32]byte, index uint32) (estake.Slot, []byte) {
 	return estake.Slot{
 		ID: estake.SlotID(validator, index), Validator: validator, Index: index,
 		VotingKey: id.Voting.Public(), VRFKey: id.VRF.Public(), Node: id.ID(),
-	}, id.Voting.Prove(validator[:])
+	}, id.Voting.Prove(possession(name, validator))
+}
+
+// possession is what a proof of possession is bound to. It cannot be the
+// chain's id, which covers the proofs.
+func possession(name string, validator [32]byte) []byte {
+	return append([]byte(name+"/"), validator[:]...)
 }
 
 // Prove is the VRF of the slot.

@@ -185,6 +185,7 @@ func (r *replica) begin(now time.Duration, at *tip, sets []*Committees) {
 // join starts a state sync, trusting the newest committee of the shard that
 // this node knows.
 func (r *replica) join(now time.Duration) {
+	r.joined = now
 	if err := r.newClient(); err != nil {
 		r.core.fail(err)
 		return
@@ -216,7 +217,7 @@ func (r *rules) encodedCommittee(seats []Seat) ([]byte, error) {
 // onSynced opens the downloaded state.
 func (r *replica) onSynced(now time.Duration, s *statesync.Synced) {
 	rules, chain := r.rules, r.chain
-	r.core.event(Event{Shard: r.shard, Kind: Synced, Bytes: s.Bytes, Ranges: s.Ranges, Epochs: s.Epochs})
+	r.core.event(Event{Shard: r.shard, Kind: Synced, Took: now - r.joined, Bytes: s.Bytes, Ranges: s.Ranges, Epochs: s.Epochs})
 	r.job("store.open", 0, func() any {
 		head, ok := chain.Head()
 		if !ok {

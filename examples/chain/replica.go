@@ -53,6 +53,7 @@ type replica struct {
 	server     *statesync.Server
 	client     *statesync.Client
 	following  bool
+	joined     time.Duration   // when the state sync began
 	moved      time.Duration   // when following began or last got on
 	ahead      shardkit.Height // a peer claims to work at this height
 	draw       *drg.Core

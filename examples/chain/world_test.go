@@ -69,7 +69,7 @@ func newIdentity(t testing.TB, opt options, i int) *simIdentity {
 	if opt.real {
 		id, err := NewIdentity(seed)
 		require.NoError(t, err)
-		slot, proof := id.Slot(validator, 0)
+		slot, proof := id.Slot("sim", validator, 0)
 		return &simIdentity{id.ID(), id.Voting, id.VRF, slot, proof}
 	}
 	key, err := vrf.GenerateKey(vrf.EdwardsELL2, seed[:])

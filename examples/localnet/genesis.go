@@ -96,7 +96,7 @@ func newSetup(o *options, start uint64) (*setup, error) {
 		}
 		s.identities = append(s.identities, id)
 		validator := secret(o.seed, "validator", i)
-		slot, proof := id.Slot(validator, 0)
+		slot, proof := id.Slot(s.genesis.Name, validator, 0)
 		s.genesis.Validators = append(s.genesis.Validators, estake.Genesis{
 			Validator: validator, Stake: stakeOf(i), Slots: []estake.Slot{slot}, Restake: true,
 		})
