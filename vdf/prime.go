@@ -18,10 +18,10 @@ const (
 // challengeBits is the size of the Fiat–Shamir prime: 2λ for λ = 128.
 const challengeBits = 256
 
-// smallPrimes returns the odd primes below 2^14, with which candidates are
+// smallPrimes returns the odd primes below 2^16, with which candidates are
 // sieved.
 var smallPrimes = sync.OnceValue(func() []uint32 {
-	const limit = 1 << 14
+	const limit = 1 << 16
 	composite := make([]bool, limit)
 	var primes []uint32
 	for i := 3; i < limit; i += 2 {
@@ -95,9 +95,9 @@ func searchPrime(n *big.Int, step uint64, count int, ok func(*big.Int) bool) *bi
 	return nil
 }
 
-// isPrime is the Baillie–PSW test, of which no false positive is known, and for
-// what passes it four rounds of Miller–Rabin.
-func isPrime(p *big.Int) bool { return p.ProbablyPrime(0) && p.ProbablyPrime(4) }
+// isPrime is the Baillie–PSW test, of which no false positive is known, and
+// four more rounds of Miller–Rabin. What is composite mostly fails in the first.
+func isPrime(p *big.Int) bool { return p.ProbablyPrime(4) }
 
 // sieve marks the candidates n + i*step that a small prime divides. Larger
 // numbers are worth more sieving, as it costs more to test them.
@@ -105,9 +105,10 @@ func sieve(n *big.Int, step uint64, count int) []bool {
 	composite := make([]bool, count)
 	words := make([]uint64, (n.BitLen()+63)/64)
 	setBig(words, n)
+	limit := uint64(max(2048, n.BitLen()*n.BitLen()/128))
 	for _, p := range smallPrimes() {
 		q := uint64(p)
-		if q > uint64(8*n.BitLen()) {
+		if q > limit {
 			break
 		}
 		s := step % q
