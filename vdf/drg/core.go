@@ -46,7 +46,8 @@ type drawing struct {
 	output []byte
 }
 
-// arrival is the input of one member.
+// arrival is the input of one member: as it came while it waits, in the form
+// for sets once it is good.
 type arrival struct {
 	pi    []byte
 	state uint8
@@ -67,11 +68,12 @@ type (
 		life   uint64
 		inputs []input
 		places []int
+		proofs [][]byte // in the form for sets
 	}
 	verified struct {
 		life   uint64
 		places []int
-		good   []bool
+		proofs [][]byte // in the form for sets; nil: not valid
 	}
 	evaluated struct {
 		pRnd   shardkit.Hash
@@ -317,9 +319,10 @@ func (c *Core) prove() {
 				continue
 			}
 			// A key that is not the slot's makes proofs that nobody takes.
-			if _, err := vrf.Verify(suite, m.Key, alpha, pi); err == nil {
+			if batch, _, err := vrf.Convert(suite, m.Key, alpha, pi); err == nil {
 				res.inputs = append(res.inputs, input{r.Epoch, r.Attempt, m.Slot, pi})
 				res.places = append(res.places, i)
+				res.proofs = append(res.proofs, batch)
 			}
 		}
 		return res
@@ -334,7 +337,7 @@ func (c *Core) proved(r proved) {
 	}
 	d.own = r.inputs
 	for i, place := range r.places {
-		c.accept(place, r.inputs[i].pi)
+		c.accept(place, r.proofs[i])
 	}
 	for _, to := range c.targets() {
 		c.send(to)
@@ -357,11 +360,10 @@ func (c *Core) verify() {
 	}
 	chain, r, members, life := c.cfg.Params.Chain, d.Round, d.members, c.life
 	run := func() any {
-		res := verified{life: life, places: places, good: make([]bool, len(places))}
+		res := verified{life: life, places: places, proofs: make([][]byte, len(places))}
 		for i, p := range places {
 			m := &members[p]
-			_, err := vrf.Verify(suite, m.Key, alphaOf(chain, &r, m.Slot), proofs[i])
-			res.good[i] = err == nil
+			res.proofs[i], _, _ = vrf.Convert(suite, m.Key, alphaOf(chain, &r, m.Slot), proofs[i])
 		}
 		return res
 	}
@@ -372,8 +374,8 @@ func (c *Core) verified(r verified) {
 	d := c.round
 	d.busy = false
 	for i, place := range r.places {
-		if r.good[i] {
-			c.accept(place, d.got[place].pi)
+		if r.proofs[i] != nil {
+			c.accept(place, r.proofs[i])
 			continue
 		}
 		d.got[place] = arrival{state: bad}

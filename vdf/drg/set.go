@@ -26,7 +26,8 @@ const MaxMembers = 4096
 // maxWeight bounds a round's total weight, as everywhere in this module.
 const maxWeight = 1 << 60
 
-// entry is one VRF output in a set: the member's place in order of slots.
+// entry is one VRF output in a set: the member's place in order of slots, and
+// the proof in batch-compatible form.
 type entry struct {
 	index uint16
 	pi    []byte
@@ -82,9 +83,9 @@ func parseSet(r *Round, count int, set []byte) ([]entry, error) {
 	if epoch, attempt := rd.U64(), rd.U32(); rd.Err() == nil && (epoch != uint64(r.Epoch) || attempt != r.Attempt) {
 		rd.Fail(fmt.Errorf("of epoch %d, attempt %d, want %d and %d", epoch, attempt, r.Epoch, r.Attempt))
 	}
-	entries := make([]entry, rd.Count(count, 2+suite.ProofSize()))
+	entries := make([]entry, rd.Count(count, 2+suite.BatchProofSize()))
 	for i := range entries {
-		e := entry{rd.U16(), rd.Fixed(suite.ProofSize())}
+		e := entry{rd.U16(), rd.Fixed(suite.BatchProofSize())}
 		if int(e.index) >= count || i > 0 && e.index <= entries[i-1].index {
 			rd.Fail(fmt.Errorf("member %d in place %d: %w", e.index, i, wire.ErrValue))
 		}
@@ -115,18 +116,26 @@ func CheckSet(p Params, r Round, set []byte) (pRnd shardkit.Hash, err error) {
 	if weight < r.Need {
 		return pRnd, fmt.Errorf("drg: %w: weight %d, need %d", ErrSet, weight, r.Need)
 	}
+	items := make([]vrf.Item, len(entries))
+	for i, e := range entries {
+		m := &members[e.index]
+		items[i] = vrf.Item{Public: m.Key, Alpha: alphaOf(p.Chain, &r, m.Slot), Proof: e.pi}
+	}
+	betas, err := vrf.VerifyBatch(suite, items)
+	if err != nil {
+		var bad *vrf.BatchError
+		if errors.As(err, &bad) {
+			return pRnd, fmt.Errorf("drg: %w: member %v: %w", ErrSet, members[entries[bad.Bad[0]].index].Node, err)
+		}
+		return pRnd, fmt.Errorf("drg: %w: %w", ErrSet, err)
+	}
 	h := []byte("shardkit/drg/prnd/1")
 	h = append(h, p.Chain[:]...)
 	h = wire.AppendU64(h, uint64(r.Epoch))
 	h = wire.AppendU32(h, r.Attempt)
 	h = append(h, r.Alpha[:]...)
-	for _, e := range entries {
-		m := &members[e.index]
-		beta, err := vrf.Verify(suite, m.Key, alphaOf(p.Chain, &r, m.Slot), e.pi)
-		if err != nil {
-			return pRnd, fmt.Errorf("drg: %w: member %v: %w", ErrSet, m.Node, err)
-		}
-		h = append(append(h, m.Slot[:]...), beta...)
+	for i, e := range entries {
+		h = append(append(h, members[e.index].Slot[:]...), betas[i]...)
 	}
 	return sha256.Sum256(h), nil
 }
