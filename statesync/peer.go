@@ -26,6 +26,7 @@ type peer struct {
 	underway int           // requests
 	used     uint64        // turn of the last request: who waits longest is asked next
 	until    time.Duration // not asked before then
+	banned   time.Duration // not believed before then
 	fails    int           // timeouts and refusals in a row
 	expired  uint64        // id of the last request that timed out
 	slow     int           // doublings of its timeout: its answers came, but late
@@ -206,7 +207,8 @@ func (c *Client) served(a *ask) {
 // bad reports a peer that sent something wrong, and does not ask it for long.
 func (c *Client) bad(p *peer, err error) {
 	c.stats.Bad++
-	p.until = c.now + banTimeouts*c.cfg.Timeout
+	p.banned = c.now + banTimeouts*c.cfg.Timeout
+	p.until = p.banned
 	c.ready.Bad = append(c.ready.Bad, BadPeer{Peer: p.node, Err: err})
 }
 
@@ -236,6 +238,9 @@ func (c *Client) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) er
 // answered takes an answer to a request of this client. An error means that
 // the answer is not one to the request.
 func (c *Client) answered(a *ask, msg []byte) error {
+	if c.now < a.peer.banned {
+		return nil // asked before it was found out
+	}
 	if len(msg) > 2*a.maxBytes+pieceBytes {
 		return fmt.Errorf("%d bytes, of %d that were asked for", len(msg), a.maxBytes)
 	}

@@ -111,13 +111,11 @@ func (c *Client) pumpRanges() {
 		}
 		return
 	}
-	stale := s.moved + staleTimeouts*c.cfg.Timeout
-	if c.now >= stale || c.allGone() {
+	if c.now >= s.moved+staleTimeouts*c.cfg.Timeout || c.allGone() {
 		c.stats.Restarts++
 		c.again(0)
 		return
 	}
-	c.wakeAt(stale)
 	c.plan()
 	for _, g := range s.segments {
 		if g.asked || g.checking || len(s.queue) >= 2*c.cfg.Parallel {

@@ -95,8 +95,8 @@ func liars(w *world) map[string]func(*statesync.ServerConfig) {
 			c.Blocks = func(from shardkit.Height, most, maxBytes int) func() ([]statesync.Block, error) {
 				return func() ([]statesync.Block, error) {
 					list, err := honest(from, most, maxBytes)()
-					if len(list) > 0 {
-						change(&list[len(list)/2])
+					for i := len(list) / 2; i < len(list); i++ {
+						change(&list[i])
 					}
 					return list, err
 				}
@@ -172,8 +172,52 @@ func TestJoinAmongLiars(t *testing.T) {
 			if blamed[name] {
 				require.NotEmpty(t, s.node().bad)
 			}
+			// A liar is found out, dropped with all it sent, and left alone.
+			require.LessOrEqual(t, s.node().client.Stats().Bad, uint64(3*5))
 		})
 	}
+}
+
+// TestCheckHops: with a check of whole runs, and a liar.
+func TestCheckHops(t *testing.T) {
+	s := newScene(t, newWorld(100, 905), simnet.Config{})
+	liar := s.host(liars(s.w)["hop cert"])
+	s.host(nil)
+	s.host(nil)
+	longest := 0
+	s.edit = func(c *statesync.ClientConfig) {
+		one := c.CheckHop
+		c.CheckHop = nil
+		c.CheckHops = func(committee []byte, run []statesync.Hop) func() (int, error) {
+			return func() (int, error) {
+				longest = max(longest, len(run))
+				for i, h := range run {
+					if err := one(committee, h)(); err != nil {
+						return i, err
+					}
+					committee = h.Committee
+				}
+				return len(run), nil
+			}
+		}
+	}
+	s.join()
+	require.True(t, s.net.RunUntil(s.upToDate, 20*time.Second))
+	require.Equal(t, 90, s.node().synced.Epochs)
+	require.Greater(t, longest, 10)
+	require.Len(t, s.node().bad, 1)
+	require.Equal(t, liar, s.node().bad[0].Peer)
+
+	s = newScene(t, newWorld(100, 905), simnet.Config{})
+	s.edit = func(c *statesync.ClientConfig) {
+		c.CheckHops = func([]byte, []statesync.Hop) func() (int, error) {
+			return func() (int, error) { return 0, nil }
+		}
+	}
+	s.host(nil)
+	s.join()
+	s.net.Run(5 * time.Second)
+	require.Len(t, s.node().bad, 1)
 }
 
 // TestJoinAlone: a single peer that lies at first must not be banned for ever.
