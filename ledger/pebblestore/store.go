@@ -6,13 +6,13 @@
 //
 // # Faults
 //
-// When pebble cannot write its log it calls the logger's Fatalf and expects
-// the process to end. Here the process is the caller's: Fatalf records the
-// first such error, the store refuses every later Apply with it, and Apply
-// looks for it after each commit and before it says that anything is durable,
-// because a commit whose sync failed may return no error. A failed flush or
-// compaction and damaged data stop writing in the same way. Reads go on as far
-// as they can. Err tells the error; opening again finds what was
+// When pebble cannot write it calls the logger's Fatalf, or panics, and expects
+// the process to end. Here the process is the caller's. The first change of the
+// disk that fails, a failed background job or damaged data stop all writing:
+// the error is kept, nothing reaches the disk after it, and every Apply returns
+// it. Apply looks for it after each commit and before it says that anything is
+// durable, because a commit whose sync failed may return no error. Reads go on
+// as far as they can. Err tells the error; opening again finds what was
 // acknowledged.
 //
 // # What it does not do
@@ -64,6 +64,7 @@ func Tuned() *pebble.Options {
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       24,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		LBaseMaxBytes:               256 << 20,
 		FormatMajorVersion:          pebble.FormatNewest,
 	}
@@ -101,12 +102,16 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.Pebble != nil {
 		o = opts.Pebble.Clone()
 	}
-	if opts.FS != nil {
+	switch {
+	case opts.FS != nil:
 		o.FS = opts.FS
+	case o.FS == nil:
+		o.FS = vfs.Default
 	}
 	s := &Store{sticky: &sticky{log: opts.Logger}}
-	o.Logger = s.sticky
-	o.LoggerAndTracer = nil
+	dir = o.FS.PathJoin(dir) // cleaned, as the names that pebble makes
+	o.FS = &fuse{o.FS, dir, s.sticky}
+	o.Logger, o.LoggerAndTracer = s.sticky, nil
 	s.sticky.listen(o)
 	if opts.CacheBytes > 0 || o.Cache == nil {
 		size := opts.CacheBytes
@@ -266,6 +271,9 @@ func (s *Store) Checkpoint(dir string) error {
 		return err
 	}
 	defer s.calls.Done()
+	if err := s.sticky.load(); err != nil {
+		return fmt.Errorf("pebblestore: stopped: %w", err)
+	}
 	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return fmt.Errorf("pebblestore: checkpoint: %w", err)
 	}
