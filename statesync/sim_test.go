@@ -218,6 +218,18 @@ func TestCheckHops(t *testing.T) {
 	s.join()
 	s.net.Run(5 * time.Second)
 	require.Len(t, s.node().bad, 1)
+	require.Error(t, s.node().bad[0].Err)
+}
+
+// TestManyForgedBlocks: one check is enough to drop all that a liar sent.
+func TestManyForgedBlocks(t *testing.T) {
+	s := newScene(t, newWorld(10, 505), simnet.Config{})
+	s.host(liars(s.w)["block cert"])
+	s.host(nil)
+	s.disk.ready, s.disk.head = true, s.w.head(100)
+	s.join()
+	require.True(t, s.net.RunUntil(s.upToDate, 10*time.Second))
+	require.LessOrEqual(t, s.node().client.Stats().Bad, uint64(4), "those under way")
 }
 
 // TestJoinAlone: a single peer that lies at first must not be banned for ever.
