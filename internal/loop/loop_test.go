@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -141,6 +142,7 @@ func TestMessagesWaitForTheirRecords(t *testing.T) {
 			}))
 		}
 		add(1, 0)
+		synctest.Wait() // its write is under way
 		add(2, 0)
 		add(3, 2)
 		synctest.Wait()
@@ -355,72 +357,118 @@ func TestConfigErrors(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Long jobs never hold all workers, and among the others the short ones go
-// first once their kinds are known, but nothing starves.
-func TestPoolOrder(t *testing.T) {
+// bench is a Pool with one worker whose jobs take the time the test wants.
+type bench struct {
+	pool  *loop.Pool
+	mu    sync.Mutex
+	order []string
+}
+
+func newBench(t *testing.T) *bench {
+	b := &bench{pool: loop.NewPool(1)}
+	t.Cleanup(b.pool.Close)
+	return b
+}
+
+func (b *bench) submit(kind string, took time.Duration) {
+	b.pool.Submit(shardkit.Job{Kind: kind, Run: func() any { time.Sleep(took); return kind }}, func(r any) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.order = append(b.order, r.(string))
+	})
+}
+
+// after returns what was finished since the last call and a while from now.
+func (b *bench) after(d time.Duration) []string {
+	time.Sleep(d)
+	synctest.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	got := b.order
+	b.order = nil
+	return got
+}
+
+// learn lets the pool measure kinds: votes take a millisecond, work 20, bulk
+// 100.
+func (b *bench) learn() {
+	for range 3 {
+		b.submit("vote", time.Millisecond)
+		b.submit("work", 20*time.Millisecond)
+		b.submit("bulk", 100*time.Millisecond)
+		b.after(time.Second)
+	}
+}
+
+// Delay functions hold no worker, and all of them run in the end.
+func TestDelayFunctionsStandAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := loop.NewPool(1)
-		defer p.Close()
-		var mu sync.Mutex
-		var order []string
-		submit := func(kind string, took time.Duration) {
-			p.Submit(shardkit.Job{Kind: kind, Run: func() any { time.Sleep(took); return kind }}, func(r any) {
-				mu.Lock()
-				defer mu.Unlock()
-				order = append(order, r.(string))
-			})
-		}
-		run := func(d time.Duration) []string {
-			time.Sleep(d)
-			synctest.Wait()
-			mu.Lock()
-			defer mu.Unlock()
-			got := order
-			order = nil
-			return got
-		}
+		b := newBench(t)
 		for range 3 {
-			submit("vdf.eval", time.Minute)
+			b.submit("vdf.eval", time.Minute)
 		}
-		submit("bulk", 100*time.Millisecond)
-		submit("vote", time.Millisecond)
-		require.Equal(t, []string{"bulk", "vote"}, run(time.Second), "in order of arrival while not measured")
+		b.submit("bulk", 100*time.Millisecond)
+		b.submit("vote", time.Millisecond)
+		require.ElementsMatch(t, []string{"bulk", "vote"}, b.after(time.Second))
+		require.Equal(t, []string{"vdf.eval", "vdf.eval", "vdf.eval"}, b.after(time.Hour))
+	})
+}
 
-		submit("vote", time.Millisecond) // occupies the worker
-		submit("bulk", 100*time.Millisecond)
-		submit("vote", time.Millisecond)
-		submit("vote", time.Millisecond)
-		require.Equal(t, []string{"vote", "vote", "vote", "bulk"}, run(time.Second))
+// What is known to be shorter than the average waits for nothing longer, not
+// even if all workers are at it.
+func TestShortJobsGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.learn()
+		b.submit("bulk", 100*time.Millisecond)
+		b.submit("bulk", 100*time.Millisecond)
+		b.submit("work", 20*time.Millisecond)
+		b.submit("vote", time.Millisecond)
+		b.submit("vote", time.Millisecond)
+		require.Equal(t, []string{"vote", "vote"}, b.after(3*time.Millisecond))
+		require.Equal(t, []string{"work", "bulk", "bulk"}, b.after(time.Second))
+	})
+}
 
-		for i := range 3000 { // more votes than one worker can do
-			time.AfterFunc(time.Duration(i)*900*time.Microsecond, func() { submit("vote", time.Millisecond) })
+// Even under more urgent work than can be done, the rest has its turn.
+func TestNothingStarves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.learn()
+		for i := range 6000 { // twice what worker and fast group can do
+			time.AfterFunc(time.Duration(i)*250*time.Microsecond, func() { b.submit("vote", time.Millisecond) })
 		}
-		submit("bulk", 100*time.Millisecond)
-		require.Contains(t, run(2*time.Second), "bulk", "waited eight times its length, then went first")
-		run(2 * time.Second)
+		time.AfterFunc(50*time.Millisecond, func() { b.submit("bulk", 100*time.Millisecond) })
+		require.False(t, slices.Contains(b.after(500*time.Millisecond), "bulk"))
+		require.True(t, slices.Contains(b.after(1500*time.Millisecond), "bulk"), "due after eight times its length")
+		require.NotEmpty(t, b.after(time.Minute), "before all the votes")
+	})
+}
 
-		submit("slow", time.Second)
-		require.Equal(t, []string{"slow"}, run(2*time.Second))
-		submit("slow", time.Second) // now known to be long: waits behind the delay functions
-		submit("vote", time.Millisecond)
-		require.Equal(t, []string{"vote"}, run(time.Second))
-		require.Equal(t, []string{"vdf.eval", "vdf.eval", "vdf.eval", "slow"}, run(time.Hour))
+func TestPoolStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.learn()
+		s := b.pool.Stats()
+		require.Equal(t, []string{"bulk", "vote", "work"}, []string{s[0].Kind, s[1].Kind, s[2].Kind})
+		require.Equal(t, loop.KindStats{Kind: "vote", Jobs: 3, Time: 3 * time.Millisecond, Mean: time.Millisecond}, s[1])
 	})
 }
 
 func TestPoolClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := loop.NewPool(1)
-		ran := 0
-		job := shardkit.Job{Kind: "a", Run: func() any { time.Sleep(time.Second); ran++; return nil }}
-		p.Submit(job, func(any) {})
-		p.Submit(job, func(any) {})
+		var ran atomic.Int64
+		job := shardkit.Job{Kind: "a", Run: func() any { time.Sleep(time.Second); ran.Add(1); return nil }}
+		for range 5 { // one for the worker, one for the fast group
+			p.Submit(job, func(any) {})
+		}
 		synctest.Wait()
 		p.Close()
-		require.Equal(t, 1, ran)
+		require.Equal(t, int64(2), ran.Load())
 		p.Submit(job, func(any) {})
 		p.Close()
-		require.Equal(t, 1, ran)
+		require.Equal(t, int64(2), ran.Load())
 	})
 }
 

@@ -13,36 +13,46 @@ import (
 
 const (
 	// longKind begins the kind of jobs that are long by nature: a delay
-	// function cannot be split, and the first one must not block a pool that
-	// has not measured any yet.
+	// function cannot be split.
 	longKind = "vdf.eval"
-	// longTime is the mean running time from which a kind counts as long.
-	longTime = 250 * time.Millisecond
 	// patience is how many times its own expected length a job waits before it
 	// goes before any newcomer, however short.
 	patience = 8
 )
 
-// Pool runs jobs on a fixed number of workers. It may be shared by any number
-// of loops, and its methods may be called from any goroutine.
+// Pool runs jobs on a fixed number of goroutines. It may be shared by any
+// number of loops, and its methods may be called from any goroutine.
 //
 // A worker takes the job that is due first; a job is due at the time it was
 // submitted plus eight times the measured mean of its kind. So checks that
 // take a millisecond go before work that takes a hundred, without a table of
 // priorities, and nothing starves.
 //
-// Long jobs (delay functions, and kinds that measure 250 ms or more) have
-// goroutines of their own, half as many as there are workers: they never hold
-// a worker.
+// Two more groups of goroutines, each half as many as there are workers, keep
+// what is urgent from waiting for what is long: the first takes only jobs of
+// kinds that are shorter than the average job, and so also makes use of the
+// processor while workers wait for the disk; the second runs the delay
+// functions ("vdf.eval"), which never hold a worker.
 type Pool struct {
 	mu     sync.Mutex
-	short  lane
-	slow   lane
+	short  taskHeap // for workers and the fast group
+	bulk   taskHeap // for workers
+	long   taskHeap // for the long group
+	idle   [3]int
+	cond   [3]sync.Cond
 	kinds  map[string]*KindStats // kinds are constants of the program, so few
+	mean   time.Duration         // of all jobs but long ones
 	seq    uint64
 	closed bool
 	wg     sync.WaitGroup
 }
+
+// The groups of goroutines.
+const (
+	workers = iota
+	fast
+	slow
+)
 
 // KindStats counts the jobs of one kind.
 type KindStats struct {
@@ -61,32 +71,22 @@ type task struct {
 	seq  uint64
 }
 
-// lane is a queue with its workers.
-type lane struct {
-	tasks taskHeap
-	cond  sync.Cond
-}
-
-// NewPool starts workers goroutines, at least one, and half as many, at least
-// one, for long jobs.
-func NewPool(workers int) *Pool {
-	workers = max(workers, 1)
+// NewPool starts n workers, at least one, and the two groups beside.
+func NewPool(n int) *Pool {
+	n = max(n, 1)
 	p := &Pool{kinds: make(map[string]*KindStats)}
-	p.short.cond.L, p.slow.cond.L = &p.mu, &p.mu
-	p.wg.Add(workers)
-	for range workers {
-		go p.work(&p.short)
-	}
-	long := max(workers/2, 1)
-	p.wg.Add(long)
-	for range long {
-		go p.work(&p.slow)
+	for g, count := range [...]int{workers: n, fast: max(n/2, 1), slow: max(n/2, 1)} {
+		p.cond[g].L = &p.mu
+		p.wg.Add(count)
+		for range count {
+			go p.work(g)
+		}
 	}
 	return p
 }
 
-// Submit queues a job and returns. done gets its result on the worker's
-// goroutine and must not block. After Close jobs are dropped. The queue is not
+// Submit queues a job and returns. done gets its result on the goroutine that
+// ran it and must not block. After Close jobs are dropped. The queue is not
 // bounded: cores bound the jobs they have under way.
 func (p *Pool) Submit(job shardkit.Job, done func(result any)) {
 	p.mu.Lock()
@@ -97,21 +97,40 @@ func (p *Pool) Submit(job shardkit.Job, done func(result any)) {
 	k := p.kind(job.Kind)
 	now := time.Now()
 	p.seq++
-	l := &p.short
-	if isLong(job.Kind, k.Mean) {
-		l = &p.slow
+	t := &task{job: job, done: done, at: now, due: now.Add(patience * k.Mean), seq: p.seq}
+	switch {
+	case strings.HasPrefix(job.Kind, longKind):
+		heap.Push(&p.long, t)
+		p.wake(slow)
+	case k.Mean <= p.mean:
+		heap.Push(&p.short, t)
+		if !p.wake(workers) {
+			p.wake(fast)
+		}
+	default:
+		heap.Push(&p.bulk, t)
+		p.wake(workers)
 	}
-	heap.Push(&l.tasks, &task{job: job, done: done, at: now, due: now.Add(patience * k.Mean), seq: p.seq})
-	l.cond.Signal()
+}
+
+// wake wakes one of a group, if one is idle.
+func (p *Pool) wake(g int) bool {
+	if p.idle[g] == 0 {
+		return false
+	}
+	p.idle[g]-- // here and not when it runs, so that the next job wakes another
+	p.cond[g].Signal()
+	return true
 }
 
 // Close drops the jobs not begun and waits for those under way.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
-	p.short.tasks, p.slow.tasks = nil, nil
-	p.short.cond.Broadcast()
-	p.slow.cond.Broadcast()
+	p.short, p.bulk, p.long = nil, nil, nil
+	for g := range p.cond {
+		p.cond[g].Broadcast()
+	}
 	p.mu.Unlock()
 	p.wg.Wait()
 }
@@ -127,10 +146,6 @@ func (p *Pool) Stats() []KindStats {
 	return out
 }
 
-func isLong(kind string, mean time.Duration) bool {
-	return mean >= longTime || strings.HasPrefix(kind, longKind)
-}
-
 func (p *Pool) kind(name string) *KindStats {
 	k := p.kinds[name]
 	if k == nil {
@@ -140,39 +155,66 @@ func (p *Pool) kind(name string) *KindStats {
 	return k
 }
 
-func (p *Pool) work(l *lane) {
+// next takes the job that a goroutine of a group does next, or nil.
+func (p *Pool) next(g int) *task {
+	from := &p.short
+	switch {
+	case g == slow:
+		from = &p.long
+	case g == workers && len(p.bulk) > 0 && (len(p.short) == 0 || p.bulk[0].before(p.short[0])):
+		from = &p.bulk
+		if len(p.short) > 0 {
+			p.wake(fast)
+		}
+	}
+	if len(*from) == 0 {
+		return nil
+	}
+	return heap.Pop(from).(*task)
+}
+
+func (p *Pool) work(g int) {
 	defer p.wg.Done()
-	for {
-		p.mu.Lock()
-		for len(l.tasks) == 0 && !p.closed {
-			l.cond.Wait()
+	p.mu.Lock()
+	for !p.closed {
+		t := p.next(g)
+		if t == nil {
+			p.idle[g]++
+			p.cond[g].Wait()
+			continue
 		}
-		if p.closed {
-			p.mu.Unlock()
-			return
-		}
-		t := heap.Pop(&l.tasks).(*task)
 		p.mu.Unlock()
 		start := time.Now()
 		result := t.job.Run()
-		p.count(t, start, time.Now())
+		took := time.Since(start)
 		t.done(result)
+		p.mu.Lock()
+		p.count(t, g, start, took)
 	}
+	p.mu.Unlock()
 }
 
-// count enters a finished job into its kind's figures.
-func (p *Pool) count(t *task, start, end time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	k, took := p.kind(t.job.Kind), end.Sub(start)
+// count enters a finished job into the figures.
+func (p *Pool) count(t *task, g int, start time.Time, took time.Duration) {
+	k := p.kind(t.job.Kind)
 	if k.Jobs == 0 {
 		k.Mean = took
 	} else {
 		k.Mean += (took - k.Mean) / 8
 	}
+	if g != slow {
+		p.mean += (took - p.mean) / 64
+	}
 	k.Jobs++
 	k.Time += took
 	k.Wait += start.Sub(t.at)
+}
+
+func (t *task) before(o *task) bool {
+	if t.due.Equal(o.due) {
+		return t.seq < o.seq
+	}
+	return t.due.Before(o.due)
 }
 
 // taskHeap is a container/heap ordered by due time.
@@ -180,12 +222,7 @@ type taskHeap []*task
 
 func (h taskHeap) Len() int { return len(h) }
 
-func (h taskHeap) Less(i, j int) bool {
-	if h[i].due.Equal(h[j].due) {
-		return h[i].seq < h[j].seq
-	}
-	return h[i].due.Before(h[j].due)
-}
+func (h taskHeap) Less(i, j int) bool { return h[i].before(h[j]) }
 
 func (h taskHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
