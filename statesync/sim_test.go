@@ -224,8 +224,12 @@ func TestCheckHops(t *testing.T) {
 // TestManyForgedBlocks: one check is enough to drop all that a liar sent.
 func TestManyForgedBlocks(t *testing.T) {
 	s := newScene(t, newWorld(10, 505), simnet.Config{})
-	s.host(liars(s.w)["block cert"])
+	s.host(func(c *statesync.ServerConfig) {
+		liars(s.w)["block cert"](c)
+		c.MaxBytes = 1 << 20
+	})
 	s.host(nil)
+	s.edit = func(c *statesync.ClientConfig) { c.MaxBytes = 1 << 20 }
 	s.disk.ready, s.disk.head = true, s.w.head(100)
 	s.join()
 	require.True(t, s.net.RunUntil(s.upToDate, 10*time.Second))
