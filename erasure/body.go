@@ -272,7 +272,7 @@ func (c *Core) work(b *body) {
 
 // verify starts the job that verifies the queued chunks and, with enough of
 // them, rebuilds the body. If this node's own chunks are among them it does
-// not rebuild yet: others wait for those to be passed on.
+// not rebuild a long body yet: others wait for those to be passed on.
 func (c *Core) verify(b *body) {
 	queue, ref, coder := b.queue, b.ref, b.group.coderOf(b.ref.Shape)
 	b.queue = nil
@@ -286,7 +286,7 @@ func (c *Core) verify(b *body) {
 	for _, a := range queue {
 		count += len(a.chunks)
 		for i := range a.chunks {
-			if b.owner(a.chunks[i].Index) == b.group.self && !b.relayed {
+			if b.owner(a.chunks[i].Index) == b.group.self && !b.relayed && ref.Length > quick {
 				rebuild = false
 			}
 		}
@@ -351,14 +351,15 @@ func (c *Core) verified(now time.Duration, res verified) {
 	}
 	switch {
 	case res.err != nil:
+		// The chunks stay, to be passed on: by them the others judge, too.
 		b.err = res.err
-		b.complete(nil)
+		b.queue, b.supplied = nil, nil
 	case res.coded != nil:
 		b.complete(res.coded)
 	}
 	// A supplied body makes no relay of this node: it comes to those who are
 	// late, when the others have what they need.
-	if b.ref.N > 1 && !b.relayed && b.err == nil && (b.coded == nil || res.rebuilt) {
+	if b.ref.N > 1 && !b.relayed && (b.coded == nil || res.rebuilt) {
 		lo, hi := b.group.deal.Range(b.group.self)
 		if len(b.held(lo, hi)) == hi-lo {
 			c.relay(b)

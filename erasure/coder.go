@@ -1,7 +1,9 @@
 package erasure
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/reedsolomon"
@@ -67,7 +69,10 @@ func (c *Coder) Encode(body []byte) (*Coded, error) {
 	}
 	chunks := cut(s)
 	copy(chunks.buf, body)
-	return c.finish(s, chunks)
+	if err := c.parity(s, chunks); err != nil {
+		return nil, err
+	}
+	return seal(s, chunks, make([]shardkit.Hash, s.N)), nil
 }
 
 // cutting is the memory of the chunks of one body, one after the other.
@@ -85,18 +90,24 @@ func cut(s Shape) cutting {
 	return c
 }
 
-// finish completes data chunks, padded, to an encoded body.
-func (c *Coder) finish(s Shape, chunks cutting) (*Coded, error) {
-	if c.code != nil {
-		code, err := c.code()
-		if err != nil {
-			return nil, fmt.Errorf("erasure: encode: %w", err)
-		}
-		if err := columns(s, chunks.chunks, code.Encode); err != nil {
-			return nil, fmt.Errorf("erasure: encode: %w", err)
-		}
+// parity computes the parity chunks from the data chunks.
+func (c *Coder) parity(s Shape, chunks cutting) error {
+	if c.code == nil {
+		return nil
 	}
-	leaves := make([]shardkit.Hash, s.N)
+	code, err := c.code()
+	if err == nil {
+		err = columns(s, chunks.chunks, code.Encode)
+	}
+	if err != nil {
+		return fmt.Errorf("erasure: encode: %w", err)
+	}
+	return nil
+}
+
+// seal builds the tree over all chunks. leaves holds the hashes that are known
+// already, else zero.
+func seal(s Shape, chunks cutting, leaves []shardkit.Hash) *Coded {
 	hashAll(leaves, chunks.chunks)
 	tree := merkle.NewTree(leaves)
 	return &Coded{
@@ -104,7 +115,7 @@ func (c *Coder) finish(s Shape, chunks cutting) (*Coded, error) {
 		Body: chunks.buf[:s.Length:s.Length],
 		data: chunks.chunks,
 		tree: tree,
-	}, nil
+	}
 }
 
 // Check returns the encoding of body if it is the one that ref names, else an
@@ -133,10 +144,11 @@ func (c *Coder) Rebuild(ref Ref, chunks []Chunk) (*Coded, error) {
 		return nil, fmt.Errorf("erasure: rebuild: %d of %d chunks with a coder for %d of %d", ref.K, ref.N, c.k, c.n)
 	}
 	have := make([][]byte, ref.N)
+	leaves := make([]shardkit.Hash, ref.N)
 	distinct := 0
 	for i := range chunks {
 		if ch := &chunks[i]; have[ch.Index] == nil {
-			have[ch.Index] = ch.Data
+			have[ch.Index], leaves[ch.Index] = ch.Data, ch.leaf
 			distinct++
 		}
 	}
@@ -144,22 +156,28 @@ func (c *Coder) Rebuild(ref Ref, chunks []Chunk) (*Coded, error) {
 		return nil, fmt.Errorf("erasure: rebuild: %w: %d, need %d", ErrFew, distinct, ref.K)
 	}
 	out := cut(ref.Shape)
-	if err := c.fill(ref.Shape, out, have); err != nil {
+	if err := c.fill(ref.Shape, out, slices.Clone(have)); err != nil {
 		return nil, fmt.Errorf("erasure: rebuild: %w", err)
 	}
 	// What follows the body is padding: an encoder leaves it zero.
 	clear(out.buf[ref.Length : ref.K*ref.ChunkSize()])
-	coded, err := c.finish(ref.Shape, out)
-	if err != nil {
+	if err := c.parity(ref.Shape, out); err != nil {
 		return nil, err
 	}
+	for i, data := range have {
+		if data != nil && !bytes.Equal(data, out.chunks[i]) {
+			return nil, fmt.Errorf("erasure: rebuild: chunk %d: %w", i, ErrBad)
+		}
+	}
+	coded := seal(ref.Shape, out, leaves)
 	if coded.Ref != ref {
 		return nil, fmt.Errorf("erasure: rebuild: %w", ErrBad)
 	}
 	return coded, nil
 }
 
-// fill writes the data chunks to out, from those that are there.
+// fill writes the data chunks to out, from those that are there. It changes
+// have.
 func (c *Coder) fill(s Shape, out cutting, have [][]byte) error {
 	missing := false
 	for i := range s.K {

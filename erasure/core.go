@@ -15,6 +15,11 @@ import (
 // hand-over, of the replicas that one core serves.
 const maxGroups = 16
 
+// quick is up to which length a body is short enough that fewer messages and
+// steps count for more than bytes: the sender puts a member's chunks and its own
+// into one message, and members verify and rebuild in one job.
+const quick = 64 << 10
+
 // remember is how many forgotten references are known as such, so that chunks
 // still on their way do not take up the room of bodies to come.
 const remember = 64
@@ -241,14 +246,26 @@ func (c *Core) encoded(now time.Duration, res encoded) {
 // own to all. A body that is whole goes to all.
 func (c *Core) disperse(b *body) {
 	g := b.group
-	if b.ref.N > 1 {
-		for k := 1; k < len(g.Members); k++ {
-			i := (g.self + k) % len(g.Members)
-			lo, hi := g.deal.Range(i)
-			c.send(b, i, b.held(lo, hi))
+	if b.ref.N == 1 {
+		c.relay(b)
+		return
+	}
+	own, end := g.deal.Range(g.self)
+	for k := 1; k < len(g.Members); k++ {
+		i := (g.self + k) % len(g.Members)
+		lo, hi := g.deal.Range(i)
+		switch chunks := b.held(lo, hi); {
+		case b.ref.Length > quick:
+			c.send(b, i, chunks)
+		case own < lo:
+			c.send(b, i, append(b.held(own, end), chunks...))
+		default:
+			c.send(b, i, append(chunks, b.held(own, end)...))
 		}
 	}
-	c.relay(b)
+	if b.relayed = b.ref.Length <= quick; !b.relayed {
+		c.relay(b)
+	}
 }
 
 // relay sends this node's own chunks to all others: its part in the broadcast.

@@ -128,17 +128,21 @@ func four(t *testing.T, n int) *erasure.Coded {
 
 func TestDisperse(t *testing.T) {
 	b := newBench(t, nil)
-	b.Disperse(0, 7, body(1000))
+	b.Disperse(0, 7, body(100_000))
 	sent := b.finish(0)
 	require.Equal(t, []string{
 		"chunks 2: [2]", "chunks 3: [3]", "chunks 0: [0]", // to each its own
 		"chunks 0: [1]", "chunks 3: [1]", "chunks 2: [1]", // then mine to all
 	}, sent)
-	require.Equal(t, []erasure.Dispersed{{Group: 7, Ref: encoded(four(t, 1000).Ref), Body: body(1000)}}, b.dispersed)
+	ref := encoded(four(t, 100_000).Ref)
+	require.Equal(t, []erasure.Dispersed{{Group: 7, Ref: ref, Body: body(100_000)}}, b.dispersed)
 
-	require.NoError(t, b.Obtain(1, 7, member(1), b.dispersed[0].Ref))
+	require.NoError(t, b.Obtain(1, 7, member(1), ref))
 	b.finish(1)
-	require.Equal(t, []erasure.Delivered{{Group: 7, Ref: b.dispersed[0].Ref, Body: body(1000)}}, b.delivered)
+	require.Equal(t, []erasure.Delivered{{Group: 7, Ref: ref, Body: body(100_000)}}, b.delivered)
+
+	b.Disperse(2, 7, body(1000)) // a short one: fewer messages
+	require.Equal(t, []string{"chunks 2: [1 2]", "chunks 3: [1 3]", "chunks 0: [0 1]"}, b.finish(2))
 }
 
 func TestDisperseWhole(t *testing.T) {
@@ -169,17 +173,31 @@ func TestDisperseRefuses(t *testing.T) {
 	require.Error(t, b.dispersed[3].Err)
 }
 
-// TestRebuild: this node's own chunk is passed on before the body is rebuilt,
-// and each chunk is verified once.
+// TestRebuild: this node's own chunk of a long body is passed on before the body
+// is rebuilt; a short one is verified and rebuilt in one job.
 func TestRebuild(t *testing.T) {
 	b := newBench(t, nil)
+	passed := []string{"chunks 0: [1]", "chunks 3: [1]", "chunks 2: [1]"}
+	long := four(t, 100_000)
+	require.NoError(t, b.Obtain(0, 7, member(0), encoded(long.Ref)))
+	require.NoError(t, b.Deliver(1, member(0), chunksMsg(long, 0, 1)))
+	jobs, _ := b.drain()
+	require.Equal(t, "erasure.verify", jobs[0].Kind)
+	b.Done(1, jobs[0].Run())
+	jobs, messages := b.drain()
+	require.Len(t, messages, 3)
+	require.Equal(t, "erasure.rebuild", jobs[0].Kind)
+	b.Done(2, jobs[0].Run())
+	require.Empty(t, b.finish(2))
+	require.Len(t, b.delivered, 1)
+	b.delivered = nil
+
 	coded := four(t, 1000)
 	ref := encoded(coded.Ref)
 	require.NoError(t, b.Obtain(0, 7, member(0), ref))
-	require.NoError(t, b.Deliver(1, member(0), chunksMsg(coded, 1)))
-	require.NoError(t, b.Deliver(1, member(2), chunksMsg(coded, 2)))
-	require.Equal(t, []string{"chunks 0: [1]", "chunks 3: [1]", "chunks 2: [1]"}, b.finish(1))
-	require.Equal(t, []string{"erasure.verify", "erasure.rebuild"}, b.kinds)
+	require.NoError(t, b.Deliver(1, member(0), chunksMsg(coded, 0, 1)))
+	require.Equal(t, passed, b.finish(1))
+	require.Equal(t, []string{"erasure.rebuild"}, b.kinds)
 	require.Equal(t, []erasure.Delivered{{Group: 7, Ref: ref, Body: body(1000), ByChunks: true}}, b.delivered)
 
 	require.NoError(t, b.Deliver(2, member(3), chunksMsg(coded, 3)), "late ones are no offence")
@@ -306,11 +324,11 @@ func TestWhoMaySendWhat(t *testing.T) {
 // TestGarbage: the announced root is of chunks that no body encodes to.
 func TestGarbage(t *testing.T) {
 	ref, chunks := forge(t, 2, 4, body(1000), func(c [][]byte) { c[2][5]++ })
-	for _, pair := range [][2]int{{0, 1}, {2, 3}, {0, 3}} {
+	for _, pair := range [][2]int{{0, 1}, {1, 3}, {1, 2}} {
 		b := newBench(t, nil)
 		require.NoError(t, b.Obtain(0, 7, member(0), encoded(ref)))
 		require.NoError(t, b.Deliver(0, member(0), rawChunks(ref, chunks[pair[0]], chunks[pair[1]])))
-		b.finish(0)
+		require.Len(t, b.finish(0), 3, "the own chunk is passed on, that all can judge")
 		require.Len(t, b.delivered, 1)
 		require.ErrorIs(t, b.delivered[0].Err, erasure.ErrBad)
 		require.Nil(t, b.delivered[0].Body)
@@ -318,6 +336,8 @@ func TestGarbage(t *testing.T) {
 		require.NoError(t, b.Obtain(1, 7, member(0), encoded(ref)))
 		b.finish(1)
 		require.ErrorIs(t, b.delivered[1].Err, erasure.ErrBad)
+		require.NoError(t, b.Deliver(2, member(2), wantMsg(ref, 2, 0)))
+		require.Equal(t, []string{fmt.Sprintf("chunks 2: %v", pair)}, b.finish(2))
 	}
 	b := newBench(t, nil)
 	require.NoError(t, b.Supply(0, 7, encoded(ref), body(1000)))
@@ -480,7 +500,7 @@ func TestUnequalWeights(t *testing.T) {
 	d, err := erasure.NewDeal(g)
 	require.NoError(t, err)
 	b := &bench{T: t, Core: core}
-	b.Disperse(0, 1, body(10_000))
+	b.Disperse(0, 1, body(100_000))
 	sent := b.finish(0)
 	require.Len(t, sent, 6)
 	lo, hi := d.Range(0)
@@ -545,7 +565,9 @@ func TestMessageGolden(t *testing.T) {
 	require.NoError(t, err)
 	root := hex.EncodeToString(coded.Ref.Root[:])
 	proof := coded.Chunk(0).Proof
-	want := "0101" + "01 02 0002 0004 00000003" + root + "0001 0000 6162" + hex.EncodeToString(proof[0][:]) + hex.EncodeToString(proof[1][:])
+	want := "0101" + "01 02 0002 0004 00000003" + root + "0002 0000 6162" + hex.EncodeToString(proof[0][:]) + hex.EncodeToString(proof[1][:])
+	proof = coded.Chunk(1).Proof
+	want += "0001 6300" + hex.EncodeToString(proof[0][:]) + hex.EncodeToString(proof[1][:])
 	require.Equal(t, strings.ReplaceAll(want, " ", ""), hex.EncodeToString(messages[2].Data))
 	require.Equal(t, shardkit.ClassBlock, messages[0].Class)
 	require.Equal(t, "140fa6358f07ce1f", root[:16])

@@ -42,7 +42,7 @@ func columns(s Shape, chunks [][]byte, code func([][]byte) error) error {
 	})
 }
 
-// hashAll sets leaves[i] to the leaf hash of chunks[i].
+// hashAll sets leaves[i] to the leaf hash of chunks[i], unless it is there.
 func hashAll(leaves []shardkit.Hash, chunks [][]byte) {
 	parts := min(splitMost, runtime.GOMAXPROCS(0))
 	if len(chunks)*len(chunks[0]) < splitFrom || parts < 2 {
@@ -50,7 +50,9 @@ func hashAll(leaves []shardkit.Hash, chunks [][]byte) {
 	}
 	_ = parallel(parts, func(p int) error {
 		for i := p; i < len(chunks); i += parts {
-			leaves[i] = merkle.LeafHash(chunks[i])
+			if leaves[i] == (shardkit.Hash{}) {
+				leaves[i] = merkle.LeafHash(chunks[i])
+			}
 		}
 		return nil
 	})

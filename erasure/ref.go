@@ -81,8 +81,10 @@ func readRef(rd *wire.Reader) (r Ref) {
 // Chunk is a piece of an encoded body with the proof that it is.
 type Chunk struct {
 	Index int
-	Data  []byte
+	Data  []byte // not to be changed once verified
 	Proof []shardkit.Hash
+
+	leaf shardkit.Hash // of Data, set by Verify: Rebuild need not hash again
 }
 
 // chunkOverhead is what the encoding of a chunk adds to data and proof.
@@ -100,10 +102,11 @@ func (r *Ref) Verify(c *Chunk) error {
 	if c.Index < 0 || c.Index >= r.N || len(c.Data) != r.ChunkSize() {
 		return fmt.Errorf("erasure: chunk %d: %w: %d bytes", c.Index, ErrChunk, len(c.Data))
 	}
-	err := merkle.Verify(r.Root, uint64(c.Index), uint64(r.N), merkle.LeafHash(c.Data), c.Proof)
-	if err != nil {
+	leaf := merkle.LeafHash(c.Data)
+	if merkle.Verify(r.Root, uint64(c.Index), uint64(r.N), leaf, c.Proof) != nil {
 		return fmt.Errorf("erasure: chunk %d: %w", c.Index, ErrChunk)
 	}
+	c.leaf = leaf
 	return nil
 }
 

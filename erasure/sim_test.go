@@ -212,7 +212,11 @@ func TestHostileSender(t *testing.T) {
 				c[rng.IntN(d.N)][rng.IntN(3)]++
 			}
 		}
-		ref, chunks := forge(t, d.K, d.N, body(3000), garbage)
+		length := 3000
+		if rng.IntN(3) == 0 {
+			length = 100_000
+		}
+		ref, chunks := forge(t, d.K, d.N, body(length), garbage)
 		bad := seed%2 == 0 && d.N > d.K
 
 		// It gives their chunks to some members only, random ones to some, and
@@ -243,7 +247,7 @@ func TestHostileSender(t *testing.T) {
 			if bad {
 				require.ErrorIs(t, n.delivered[0].Err, erasure.ErrBad)
 			} else {
-				require.True(t, bytes.Equal(body(3000), n.delivered[0].Body))
+				require.True(t, bytes.Equal(body(length), n.delivered[0].Body))
 			}
 		}
 	}
