@@ -391,17 +391,17 @@ func TestStateFailed(t *testing.T) {
 	st, m := h.state.Begin(), maps.Clone(h.now)
 	h.change(st, m, 20)
 	err := h.state.Commit(st, before+1, nil)
-	wantErr(t, err, errDisk)
+	wantErr(t, err, errStateDisk)
 	h.store.(*failingStore).fail = false
-	wantErr(t, h.state.Commit(h.state.Begin(), before+2, nil), errDisk)
-	wantErr(t, h.state.Rewind(before, nil, nil), errDisk)
+	wantErr(t, h.state.Commit(h.state.Begin(), before+2, nil), errStateDisk)
+	wantErr(t, h.state.Rewind(before, nil, nil), errStateDisk)
 	equal(t, "version", h.state.Version(), before)
 	h.checkView(before)
 	h.open()
 	equal(t, "version after a reopen", h.state.Version(), before)
 }
 
-var errDisk = fmt.Errorf("disk on fire")
+var errStateDisk = fmt.Errorf("disk on fire")
 
 // failingStore refuses Apply while fail is set.
 type failingStore struct {
@@ -411,7 +411,7 @@ type failingStore struct {
 
 func (s *failingStore) Apply(sets, deletes iter.Seq2[[]byte, []byte]) error {
 	if s.fail {
-		return errDisk
+		return errStateDisk
 	}
 	return s.Store.Apply(sets, deletes)
 }
