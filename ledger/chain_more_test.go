@@ -258,13 +258,13 @@ func TestSnapshotResumes(t *testing.T) {
 			require.Greater(t, round, 1, "the state must take several rounds for the test to mean something")
 			break
 		}
-		require.ErrorIs(t, err, errDisk)
+		require.ErrorIs(t, err, errBroken)
 		require.Less(t, round, 10, "does not get on")
 	}
 	require.Equal(t, b.Header.State, openChain(t, store).State().Root())
 }
 
-var errDisk = errors.New("disk")
+var errBroken = errors.New("disk")
 
 // countdownStore fails every write after the first few.
 type countdownStore struct {
@@ -274,7 +274,7 @@ type countdownStore struct {
 
 func (s *countdownStore) Apply(sets, deletes iter.Seq2[[]byte, []byte]) error {
 	if s.left--; s.left < 0 {
-		return errDisk
+		return errBroken
 	}
 	return s.Store.Apply(sets, deletes)
 }
