@@ -119,6 +119,7 @@ func (t Stake) apply(r *run) error {
 	if err := r.checkSlots(v, len(v.Slots), t.Slots); err != nil {
 		return err
 	}
+	// The debit is the last thing that can refuse; only then is written.
 	if err := r.ctx.Bank.Debit(r.ctx.Sender, t.Amount); err != nil {
 		return err
 	}
@@ -138,6 +139,7 @@ func (r *run) register(t Stake) (*validator, error) {
 	if t.Amount < r.p.MinSelf {
 		return nil, refuse(ErrAmount, "%d to begin with, at least %d", t.Amount, r.p.MinSelf)
 	}
+	// Slots and stake are added by the caller, once all checks have passed.
 	return &validator{
 		Address: r.ctx.Sender, Restake: t.Restake,
 		CommissionPPM: t.CommissionPPM, MaxPPM: t.MaxCommissionPPM, MaxChangePPM: t.MaxChangePPM,
@@ -162,6 +164,7 @@ func (r *run) checkSlots(v *validator, have int, list []SlotKeys) error {
 	}
 	for i := range list {
 		k := &list[i]
+		// The state does not know the other keys of this transaction yet.
 		for j := range i {
 			if string(list[j].VotingKey) == string(k.VotingKey) {
 				return refuse(ErrSlot, "one voting key twice")
@@ -197,10 +200,12 @@ func (t Edit) apply(r *run) error {
 	if err := t.check(r, v); err != nil {
 		return err
 	}
+	// Now, and not when they expire, so that nobody has to scan for them.
 	if err := v.purge(r.s, r.g.Next, r.p); err != nil {
 		return err
 	}
 	if t.SetCommission {
+		// Delegators can leave before the new rate counts.
 		v.OldPPM, v.Changed, v.ChangedIn = v.CommissionPPM, true, r.now
 		v.CommissionPPM = t.CommissionPPM
 	}
@@ -231,7 +236,7 @@ func (t Edit) check(r *run, v *validator) error {
 			return refuse(ErrSlot, "no slot %d to retire", index)
 		}
 	}
-	have := 0
+	have := 0 // what purge will leave
 	for i := range v.Slots {
 		if !v.Slots[i].expired(r.g.Next, r.p) {
 			have++

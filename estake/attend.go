@@ -114,6 +114,8 @@ func RecordSigned(s State, p Params, a Attendance) error {
 	if len(a.Seats) == 0 || len(a.Seats) > MaxSeats {
 		return refuse(ErrRoster, "%d seats", len(a.Seats))
 	}
+	// The committee of a shard is the same in a whole epoch: it is stored once,
+	// and every later block is only held against its hash.
 	roster := rosterOf(a.Seats)
 	t := new(tally)
 	ok, err := load(s, keyShard(keyTally, a.Epoch, a.Shard), t)
@@ -129,8 +131,21 @@ func RecordSigned(s State, p Params, a Attendance) error {
 	case a.Height <= t.Height:
 		return refuse(ErrRoster, "height %d of shard %d after %d", a.Height, a.Shard, t.Height)
 	}
+	t.see(p, a)
+	if len(t.Recent) == 2*late {
+		if err := t.fold(s, a.Epoch, a.Shard, late); err != nil {
+			return err
+		}
+	}
+	return save(s, keyShard(keyTally, a.Epoch, a.Shard), t)
+}
+
+// see appends a block to the recent ones. The first block of an epoch has no
+// block before it to count time from; nor can a block reach back further than
+// GapMillis, however long its shard has stood still.
+func (t *tally) see(p Params, a Attendance) {
 	x := sight{Height: a.Height, Signed: make([]byte, (len(a.Seats)+7)/8)}
-	if ok && a.Time > t.Time {
+	if t.Time > 0 && a.Time > t.Time {
 		x.Elapsed = uint32(min(a.Time-t.Time, p.GapMillis))
 	}
 	for i := range a.Seats {
@@ -140,12 +155,6 @@ func RecordSigned(s State, p Params, a Attendance) error {
 	}
 	t.Height, t.Time = a.Height, max(t.Time, a.Time)
 	t.Recent = append(t.Recent, x)
-	if len(t.Recent) == 2*late {
-		if err := t.fold(s, a.Epoch, a.Shard, late); err != nil {
-			return err
-		}
-	}
-	return save(s, keyShard(keyTally, a.Epoch, a.Shard), t)
 }
 
 // RecordLate takes in signatures of an earlier height that came too late for
@@ -186,6 +195,7 @@ func RecordLate(s State, epoch shardkit.Epoch, shard shardkit.ShardID, height sh
 // openTally starts a shard's records of an epoch: its roster, the absences
 // with which its members come, and its place in the epoch's list.
 func openTally(s State, a Attendance, t *tally, roster []byte) error {
+	// All seats are checked before anything is written.
 	seen := make(map[shardkit.Hash]bool, len(a.Seats))
 	sum := uint64(0)
 	start := make([]byte, 0, len(a.Seats)*countsSize)
@@ -269,6 +279,8 @@ func loadCounts(s State, e shardkit.Epoch, shard shardkit.ShardID, n int) ([]cou
 // count adds the oldest n recent blocks to the counts.
 func (t *tally) count(list []counts, n int) {
 	for _, x := range t.Recent[:n] {
+		// In order of height: a signature ends the absence up to its block, what
+		// came before does not matter any more.
 		for i := range list {
 			if x.Signed[i/8]>>(i%8)&1 == 1 {
 				list[i].Signed++

@@ -38,6 +38,7 @@ func Audit(scan func(fn func(key, value []byte) error) error) error {
 	return a.check()
 }
 
+// auditor holds what is recorded beside what it adds up to.
 type auditor struct {
 	g          globals
 	order      []*validator
@@ -51,6 +52,7 @@ type auditor struct {
 	points                               map[string]uint64   // sums by batch or lien
 }
 
+// readRecord is load, for a value that is there.
 func readRecord(v []byte, rec record) error {
 	r := wire.NewReader(v)
 	r.Expect(recordVersion, "version")
@@ -121,6 +123,7 @@ func (a *auditor) second(kind byte, k, v []byte) error {
 	return nil
 }
 
+// check compares the recorded sums with those of the parts.
 func (a *auditor) check() error {
 	var bonded, unbonding, owed, listed uint64
 	for _, v := range a.order {

@@ -29,6 +29,7 @@ func (t Delegate) apply(r *run) error {
 	if err := r.ctx.Bank.Debit(r.ctx.Sender, cost); err != nil {
 		return err
 	}
+	// Settled first: the new points have no part in the rewards so far.
 	v.settle(d)
 	in.buy(points, cost)
 	*owned += points
@@ -50,6 +51,8 @@ func (t Undelegate) apply(r *run) error {
 	if t.Amount == 0 {
 		return refuse(ErrAmount, "0")
 	}
+	// Everybody who leaves a validator in the same epoch is in one batch, so
+	// that a slash finds them without a scan.
 	b, had, err := loadBatch(r.s, t.Validator, r.now)
 	if err != nil {
 		return err
@@ -107,7 +110,7 @@ func (t Undelegate) self(r *run, v *validator, b *batch, had bool) error {
 func leaving(v *validator, d *delegation, amount uint64, compound bool) (points, worth uint64, err error) {
 	owned, from := v.points(d, compound)
 	points = *owned
-	if amount != Everything {
+	if amount != Everything { // whose points may all be worth less than a token
 		if amount > from.value(*owned) {
 			return 0, 0, refuse(ErrAmount, "%d of %d", amount, from.value(*owned))
 		}
@@ -171,6 +174,7 @@ func (t Redelegate) apply(r *run) error {
 	if err != nil {
 		return err
 	}
+	// What leaves one pool enters another: bonded as before.
 	r.leave(v, d, points, t.Compound)
 	r.g.Bonded += amount
 	if err := d.save(r.s, t.From, r.ctx.Sender); err != nil {
@@ -203,6 +207,8 @@ func (w *validator) secure(list *liens, amount uint64) (points uint64, err error
 	if !ok {
 		return 0, refuse(ErrAmount, "%d buys no point", amount)
 	}
+	// The lien is a pool of points of the other pool: a slash of the origin
+	// lowers its price, and leaves the target's other delegators alone.
 	share := pool{Tokens: l.Held, Points: l.Points}
 	if points, ok = share.put(held); !ok {
 		return 0, refuse(ErrAmount, "%d buys no point of the lien: wait an epoch", amount)
@@ -224,7 +230,7 @@ func (t Claim) apply(r *run) error {
 		return err
 	}
 	v.settle(d)
-	amount := d.Owed
+	amount := d.Owed // whole tokens; fractions stay with the pool
 	var points uint64
 	if t.Restake {
 		if v.Status == StatusBanned {
@@ -302,6 +308,7 @@ func (t Withdraw) apply(r *run) error {
 		}
 		amount, b.Self = b.Self, 0
 	} else {
+		// Slashed or not, the points of a batch are worth what they are.
 		points, err := r.takePoints(keyLocked(t.Validator, t.Epoch, r.ctx.Sender))
 		if err != nil {
 			return err

@@ -16,14 +16,12 @@ type pool struct {
 	Points uint64 // 0 only if Tokens is 0
 }
 
-func (p *pool) words() []*uint64 { return []*uint64{&p.Tokens, &p.Points} }
-
 // quote returns the most points that amount buys and what they cost, which is
 // at most amount. Points are 0 if it does not suffice for one, or if the pool
 // was slashed to nothing and has no price.
 func (p *pool) quote(amount uint64) (points, cost uint64) {
 	if p.Points == 0 {
-		return amount, amount
+		return amount, amount // the first point costs one token
 	}
 	if p.Tokens == 0 {
 		return 0, 0
@@ -32,6 +30,8 @@ func (p *pool) quote(amount uint64) (points, cost uint64) {
 	if !ok || points > MaxTokens-min(p.Points, MaxTokens) {
 		return 0, 0
 	}
+	// Rounded up against the buyer, or a purchase would lower the price of
+	// those who are in. It cannot exceed amount: points were rounded down.
 	cost, _ = mulDivUp(points, p.Tokens, p.Points)
 	return points, cost
 }
@@ -57,7 +57,8 @@ func (p *pool) need(amount, owned uint64) uint64 {
 	return min(n, owned)
 }
 
-// sell removes points and returns their worth.
+// sell removes points and returns their worth. The last point takes what is
+// left to the last token, as its worth is then exact.
 func (p *pool) sell(points uint64) uint64 {
 	out := p.value(points)
 	p.Points -= points
@@ -71,7 +72,8 @@ func (p *pool) buy(points, cost uint64) {
 }
 
 // put adds a whole amount and returns the points it gives; false if it gives
-// none.
+// none. Unlike buy it leaves no change, for places where there is nobody to
+// give it back to; the change is less than the price of a point.
 func (p *pool) put(amount uint64) (points uint64, ok bool) {
 	points, _ = p.quote(amount)
 	if points == 0 {

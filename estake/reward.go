@@ -32,11 +32,12 @@ func EndEpoch(s State, p Params, epoch shardkit.Epoch, minted, fees uint64) (sum
 	if room := MaxTokens - g.held(); minted > room || fees > room-minted {
 		return 0, refuse(ErrAmount, "%d minted and %d in fees", minted, fees)
 	}
+	// Offences of the epoch may still be reported; signatures cannot.
 	earned, err := closeTallies(s, epoch)
 	if err != nil {
 		return 0, err
 	}
-	budget := g.Pot + minted + fees
+	budget := g.Pot + minted + fees // within MaxTokens, as checked
 	sum, err = g.pay(s, p, epoch, budget, earned)
 	if err != nil {
 		return 0, err
@@ -114,6 +115,7 @@ func closeTally(s State, epoch shardkit.Epoch, shard shardkit.ShardID, all []ear
 	}
 	t.count(list, len(t.Recent))
 	for i := range list {
+		// By the part of blocks, not their number: a fast shard earns no more.
 		points := mulDiv(roster[i].Weight, uint64(list[i].Signed), uint64(t.Blocks))
 		all = append(all, earning{slot: roster[i].Slot, points: points, absent: list[i].Absent})
 	}
@@ -187,6 +189,8 @@ func (g *globals) payOwner(s State, p Params, epoch shardkit.Epoch, split *split
 	for i := range slots {
 		reward += split.next(slots[i].points)
 	}
+	// The part of a slot that is no longer registered stays in the pot; the
+	// splitter has moved on past it all the same.
 	if slots[0].gone {
 		return 0, nil
 	}
@@ -221,7 +225,7 @@ func (g *globals) payOwner(s State, p Params, epoch shardkit.Epoch, split *split
 // reward divides a validator's reward, and says how.
 func (g *globals) reward(v *validator, epoch shardkit.Epoch, amount uint64) *paid {
 	rep := &paid{Epoch: epoch, Reward: amount, Self: v.Self, Plain: v.Plain, Compound: v.Compound}
-	own := amount
+	own := amount // whatever is not given to the pools below
 	if all := v.tokens(); all > 0 {
 		rep.Commission = mulDiv(amount, uint64(v.commission(epoch)), PPM)
 		rest := amount - rep.Commission

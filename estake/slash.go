@@ -110,6 +110,8 @@ func recordOffence(s State, e shardkit.Epoch, v [32]byte, o offence) error {
 		return err
 	}
 	all.Count++
+	// Stakes that two validators share by redelegation count for both; the sum
+	// must not run over.
 	all.Base += min(o.Base, MaxTokens-min(all.Base, MaxTokens))
 	all.Taken += o.Taken
 	if err := save(s, keyEpochOf(keyOffence, e, v), o.words()); err != nil {
@@ -175,12 +177,14 @@ func gather(s State, v *validator, from, last shardkit.Epoch) (*holdings, error)
 // records but v itself.
 func (g *globals) slash(s State, v *validator, h *holdings, amount uint64) (uint64, error) {
 	left := amount
+	// take lowers a record and the sum it is part of together.
 	take := func(tokens *uint64, sum *uint64) {
 		x := min(*tokens, left)
 		*tokens -= x
 		*sum -= x
 		left -= x
 	}
+	// Who runs the validator answers first.
 	take(&v.Self, &g.Bonded)
 	for _, b := range h.batches {
 		if b != nil {
@@ -239,6 +243,8 @@ func (g *globals) slashLiens(s State, v *validator, h *holdings, split *splitter
 			if err != nil || w == nil {
 				return 0, damaged(err, keyValidator, l.To)
 			}
+			// The worths are those from before any of them was slashed, which
+			// is what the splitter's total was made of.
 			want := split.next(worth[0])
 			worth = worth[1:]
 			points, _ := w.Compound.quote(want)
@@ -321,6 +327,7 @@ func (g *globals) settleOffence(s State, p Params, e shardkit.Epoch, position ui
 	if _, err := load(s, keyEpochOf(keyOffence, e, v.Address), o.words()); err != nil {
 		return err
 	}
+	// Rounded up: at least the rate is lost.
 	due, _ := mulDivUp(o.Base, uint64(rate), PPM)
 	h, err := gather(s, v, p.reach(e), g.Latest)
 	if err != nil {

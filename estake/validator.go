@@ -182,6 +182,7 @@ func (g *globals) list(s State, v *validator) error {
 			if err != nil {
 				return err
 			}
+			// The order of the index means nothing: elections rank.
 			last.Position = v.Position
 			if err := s.Set(keyAt(keyIndex, last.Position), last.Address[:]); err != nil {
 				return err
@@ -228,6 +229,7 @@ func slotKeysFree(s State, votingKey, vrfKey []byte) error {
 // addSlot registers keys as the validator's next slot.
 func (v *validator) addSlot(s State, votingKey, vrfKey []byte, node shardkit.NodeID) error {
 	slot := Slot{SlotID(v.Address, v.NextIndex), v.Address, v.NextIndex, votingKey, vrfKey, node}
+	// One key in two slots could sign for one and be punished for the other.
 	if err := s.Set(votingIndex(votingKey), slot.ID[:]); err != nil {
 		return err
 	}

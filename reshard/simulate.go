@@ -123,6 +123,8 @@ func (s Simulation) Run(seed uint64) (Outcome, error) {
 func newBattle(s Simulation, seed uint64) *battle {
 	units := s.Shards * s.Size
 	b := &battle{Simulation: s, bad: make([]bool, units/s.Group), where: make([]int32, units), count: make([]int, s.Shards)}
+	// The policies' own randomness and the adversary's choices come from one
+	// stream: a history is a function of the seed.
 	key := sha256.Sum256(binary.BigEndian.AppendUint64([]byte("shardkit/reshard/simulation"), seed))
 	b.rng.src = rand.NewChaCha8(key)
 	b.rng.pos = len(b.rng.buf)
@@ -178,6 +180,7 @@ func (b *battle) step() error {
 // the shards it keeps, then honest ones.
 func (b *battle) leavers() []int32 {
 	keeps := b.keeps()
+	// Slots with the fewest units where the adversary wants them go first.
 	bySize := make([][]int32, b.Group) // by units in kept shards; all of them: stays
 	var honest []int32
 	bad := 0
@@ -254,7 +257,7 @@ func (b *battle) remove(slots []int32) {
 		}
 	}
 	for s, list := range b.d.lists {
-		if !touched[s] {
+		if !touched[s] { // one rejoin at a time should not cost a pass over all
 			continue
 		}
 		kept := list[:0]
@@ -269,9 +272,9 @@ func (b *battle) remove(slots []int32) {
 
 // note takes in where everybody is now.
 func (b *battle) note() {
-	old := make([]int32, b.Group)
-	if b.Group > 1 {
-		old = append(old[:0], b.where...)
+	var old []int32
+	if b.Group > 1 { // a lone unit's downloads are its moves
+		old = append(old, b.where...)
 	}
 	clear(b.count)
 	for s, list := range b.d.lists {
