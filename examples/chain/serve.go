@@ -150,7 +150,7 @@ func (r *replica) joining() statesync.ClientConfig {
 	rules, chain, store, undo := r.rules, r.chain, r.store, r.core.cfg.Undo
 	dl := &download{rules: rules, chain: chain, store: store, undo: undo}
 	return statesync.ClientConfig{
-		Self: r.core.cfg.Self, Shard: r.shard,
+		Self: r.core.cfg.Self, Shard: r.shard, Poll: 100 * time.Millisecond,
 		CheckHop: func(committee []byte, h statesync.Hop) func() error {
 			return func() error { return dl.hop(committee, h) }
 		},
