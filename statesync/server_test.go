@@ -208,3 +208,15 @@ func TestClientRefuses(t *testing.T) {
 	client.Done(0, "noise")
 	client.Persisted(0, 0)
 }
+
+// TestRefuse: a node that does not serve says so, and is not blamed for it.
+func TestRefuse(t *testing.T) {
+	j := newJoiner(t, newWorld(1, 1), &disk{}, []shardkit.NodeID{nodeID(0)}, nil)
+	answer, err := statesync.Refuse(j.client.Ready().Messages[0].Data)
+	require.NoError(t, err)
+	require.NoError(t, j.client.Deliver(0, nodeID(0), answer))
+	require.Empty(t, j.client.Ready().Bad)
+	require.Equal(t, uint64(1), j.client.Stats().Refused)
+	_, err = statesync.Refuse([]byte("noise"))
+	require.Error(t, err)
+}
