@@ -212,12 +212,14 @@ func (w *wallet) send(to shardkit.NodeID, data []byte) {
 // window allow.
 func (w *wallet) pace() {
 	const beat = 10 * time.Millisecond
-	owed := 0.0
+	owed, last := 0.0, time.Now()
 	for w.sleep(beat) {
+		gap := time.Since(last)
+		last = last.Add(gap)
 		w.mu.Lock()
 		room := w.window - len(w.flying)
 		if w.rate > 0 {
-			owed = min(owed+float64(w.rate)*beat.Seconds(), float64(w.rate))
+			owed = min(owed+float64(w.rate)*gap.Seconds(), float64(w.rate))
 			room = min(room, int(owed))
 		}
 		if w.stopped || !w.knowsAll() {
