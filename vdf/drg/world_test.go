@@ -62,11 +62,13 @@ func newWorld(t *testing.T, n int, cfg simnet.Config, adjust func(i int, c *drg.
 		t: t, params: demo, propose: map[int]func([]byte) []byte{}, silent: map[int]bool{},
 		invalid: map[shardkit.NodeID]int{},
 	}
-	cfg.JobTime = func(j shardkit.Job) time.Duration {
-		if j.Kind == "vdf.eval" {
-			return 2 * time.Second
+	if cfg.JobTime == nil {
+		cfg.JobTime = func(j shardkit.Job) time.Duration {
+			if j.Kind == "vdf.eval" {
+				return 2 * time.Second
+			}
+			return time.Duration(j.Size) * time.Millisecond
 		}
-		return time.Duration(j.Size) * time.Millisecond
 	}
 	net, err := simnet.New(cfg)
 	require.NoError(t, err)
@@ -176,7 +178,7 @@ func (w *world) finish(limit time.Duration) {
 	rnd, err := drg.CheckOutput(w.params, w.round.Epoch, pRnd, w.output)
 	require.NoError(w.t, err)
 	require.Equal(w.t, w.rnd, rnd)
-	w.net.Run(w.net.Now() + 10*time.Second)
+	w.net.Run(w.net.Now() + 10*time.Minute)
 	w.each(func(i int, _ time.Duration, n *node) {
 		require.Equal(w.t, w.output, n.Output(), "node %d", i)
 	})
