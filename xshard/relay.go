@@ -61,7 +61,8 @@ type BadPeer struct {
 	Err  error
 }
 
-// RelayReady holds the effects of a Relay since the last call of Ready.
+// RelayReady holds the effects of a Relay since the last call of Ready. The Data
+// of messages to several peers is shared: nobody may write to it.
 type RelayReady struct {
 	Messages []shardkit.Message
 	Jobs     []shardkit.Job
@@ -258,7 +259,7 @@ func (r *Relay) push(dest *shard, p *Packet) {
 			m := message{kind: kindPush, target: dest.id, origin: r.cfg.Shard, packets: []Packet{*p}}
 			data = m.append(make([]byte, 0, p.size()+messageOverhead))
 		}
-		r.send(dest.members[i].node, slices.Clone(data))
+		r.send(dest.members[i].node, data)
 		r.stats.Pushed++
 	}
 }
