@@ -114,7 +114,7 @@ func VerifyProof(root shardkit.Hash, key, value, proof []byte) error {
 	var other shardkit.Hash
 	switch kind {
 	case proofPresent:
-		h = leafHash(k, sha256.Sum256(value))
+		h = leafOf(k, value)
 	case proofEmpty:
 	case proofOther:
 		other = r.Array32()

@@ -102,7 +102,7 @@ func VerifyMulti(root shardkit.Hash, keys, values [][]byte, proof []byte) error 
 		if values[i] == nil {
 			return shardkit.Hash{}
 		}
-		return leafHash(key, sha256.Sum256(values[i]))
+		return leafOf(key, values[i])
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrProof, err)

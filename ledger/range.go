@@ -151,7 +151,7 @@ func VerifyRange(root, from shardkit.Hash, chunk []byte) (next shardkit.Hash, do
 	}
 	v.leaves = make([]treeLeaf, len(pairs))
 	for i, p := range pairs {
-		v.leaves[i] = treeLeaf{p.key, leafHash(p.key, sha256.Sum256(p.value))}
+		v.leaves[i] = treeLeaf{p.key, leafOf(p.key, p.value)}
 	}
 	got := v.subtree(shardkit.Hash{}, 0)
 	if len(v.leaves) > 0 {

@@ -201,6 +201,8 @@ func (r *Restore) Finish(extra func(yield func(k, v []byte) bool)) (*State, erro
 		damage := &DamageError{"restore", fmt.Errorf("pairs have root %v, want %v", tree.hash, r.head.root)}
 		return nil, errors.Join(damage, s.apply(r.sets(nil), s.keys.everything))
 	}
+	r.head.log = &undoLog{number: r.head.number}
+	s.window = []*stateVersion{&r.head}
 	s.start(&r.head, tree, count)
 	sets := s.commitSets(s.tip.Load(), &r.head, nil, extra)
 	if err := s.apply(sets, func(yield func(lo, hi []byte) bool) {

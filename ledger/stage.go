@@ -189,7 +189,7 @@ func (s *Stage) compute() (subtree, error) {
 		e := &s.entries.list[ch[i].entry]
 		ch[i].key = sha256.Sum256(e.name)
 		if e.value != nil {
-			ch[i].leaf = leafHash(ch[i].key, sha256.Sum256(e.value))
+			ch[i].leaf = leafOf(ch[i].key, e.value)
 		}
 	})
 	if err := s.state.shape.updateSide(&s.tree, &base, 0, ch, parent.load); err != nil {

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -169,7 +168,7 @@ func (s *State) leaves(p shardkit.Hash, depth int) ([]treeLeaf, error) {
 	err := s.store.Scan(lo, hi, func(k, v []byte) error {
 		h, err := s.keys.strip(k)
 		if err == nil {
-			out = append(out, treeLeaf{h, leafHash(h, sha256.Sum256(v))})
+			out = append(out, treeLeaf{h, leafOf(h, v)})
 		}
 		return err
 	})

@@ -10,9 +10,10 @@ import (
 )
 
 // OpenState opens the state that store holds under cfg.Prefix, an empty one if
-// there is none. It reads every pair, builds the tree and compares its root
-// with the one of the last commit: a *DamageError if they differ.
-// ErrRestoring if a restore into the prefix was begun and not finished.
+// there is none. It reads every pair, or in bucket mode a checkpoint and what
+// changed since, builds the tree and compares its root with the one of the
+// last commit: a *DamageError if they differ. ErrRestoring if a restore into
+// the prefix was begun and not finished.
 func OpenState(store Store, cfg StateConfig) (*State, error) {
 	s, err := newState(store, cfg)
 	if err != nil {
@@ -23,25 +24,42 @@ func OpenState(store Store, cfg StateConfig) (*State, error) {
 	} else if restoring {
 		return nil, ErrRestoring
 	}
-	head := &stateVersion{}
+	head := &stateVersion{log: &undoLog{}}
 	record, ok, err := store.Get(s.keys.key(kindHead, nil), nil)
 	if err != nil {
 		return nil, fmt.Errorf("ledger: state: open: %w", err)
 	}
 	if ok {
-		if err := head.readHead(record); err != nil {
+		r := wire.NewReader(record)
+		head.readHeadFrom(r)
+		if err := r.Close(); err != nil {
 			return nil, &DamageError{"head", err}
 		}
 	}
-	tree, count, err := s.rebuild()
+	s.window = []*stateVersion{head}
+	if err := s.loadUndo(); err != nil {
+		return nil, err
+	}
+	tree, count, ok, err := s.resume(head)
+	if err == nil && !ok {
+		tree, count, err = s.rebuild()
+	}
+	if err == nil {
+		err = head.compare(&tree)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if tree.hash != head.root {
-		return nil, &DamageError{"state", fmt.Errorf("pairs have root %v, head says %v", tree.hash, head.root)}
-	}
 	s.start(head, tree, count)
-	return s, s.loadUndo()
+	return s, nil
+}
+
+// compare checks the root of a tree made from the store.
+func (v *stateVersion) compare(tree *subtree) error {
+	if tree.hash != v.root {
+		return &DamageError{"state", fmt.Errorf("pairs have root %v, head says %v", tree.hash, v.root)}
+	}
+	return nil
 }
 
 // newState makes a State without a version.
@@ -58,10 +76,9 @@ func newState(store Store, cfg StateConfig) (*State, error) {
 	return s, nil
 }
 
-// start makes head the one version that s has.
+// start makes head, the last version of the window, the committed one.
 func (s *State) start(head *stateVersion, tree subtree, count uint64) {
-	head.tree, head.count, head.log = &tree, count, &undoLog{number: head.number}
-	s.window = []*stateVersion{head}
+	head.tree, head.count = &tree, count
 	s.tip.Store(&Stage{state: s, frozen: true, done: true, tree: tree, count: count})
 }
 
@@ -159,10 +176,8 @@ func (v *stateVersion) appendHead(b []byte) []byte {
 	return append(b, v.root[:]...)
 }
 
-func (v *stateVersion) readHead(b []byte) error {
-	r := wire.NewReader(b)
+func (v *stateVersion) readHeadFrom(r *wire.Reader) {
 	r.Expect(1, "format")
 	v.number, v.any = r.U64(), true
 	v.root = r.Array32()
-	return r.Close()
 }

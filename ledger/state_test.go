@@ -231,7 +231,7 @@ func TestStateHistories(t *testing.T) {
 	eachConfig(t, func(t *testing.T, cfg ledger.StateConfig) {
 		for seed := range uint64(3) {
 			h := newHistory(t, cfg, ledger.NewMemStore(), seed)
-			for range 60 {
+			for range 40 {
 				h.block()
 			}
 		}
@@ -265,8 +265,12 @@ func (h *history) block() {
 		child.Discard()
 		h.checkStale(child)
 	}
+	if h.cfg.Buckets && h.r.IntN(6) == 0 {
+		must(h.t, h.state.Checkpoint())
+	}
 	if h.r.IntN(8) == 0 {
 		h.open()
+		must(h.t, h.state.Verify())
 	}
 	if h.r.IntN(6) == 0 {
 		h.rewind()
@@ -488,6 +492,9 @@ func TestStateDamage(t *testing.T) {
 			}
 			must(t, damaged.Apply(func(yield func(k, v []byte) bool) { yield(k, bad) }, nil))
 			s, err := ledger.OpenState(damaged, cfg)
+			if err == nil {
+				err = s.Verify() // which a checkpoint may have saved
+			}
 			var damage *ledger.DamageError
 			if err == nil && k[2] == 'u' {
 				// What is well-formed but wrong comes out with the tree.

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/shardkit/shardkit"
 )
@@ -103,6 +104,11 @@ func leafHash(key, value shardkit.Hash) shardkit.Hash {
 	copy(b[1:], key[:])
 	copy(b[33:], value[:])
 	return sha256.Sum256(b[:])
+}
+
+// leafOf is the leaf of a key with a value.
+func leafOf(key shardkit.Hash, value []byte) shardkit.Hash {
+	return leafHash(key, sha256.Sum256(value))
 }
 
 func innerHash(left, right *shardkit.Hash) shardkit.Hash {
@@ -417,6 +423,22 @@ func (t *treeShape) each(n int, f func(i int)) {
 	for _, w := range wait {
 		w()
 	}
+}
+
+// eachErr is each for an f that may fail; it returns one of the errors.
+func (t *treeShape) eachErr(n int, f func(i int) error) error {
+	var failed atomic.Pointer[error]
+	t.each(n, func(i int) {
+		if failed.Load() == nil {
+			if err := f(i); err != nil {
+				failed.Store(&err)
+			}
+		}
+	})
+	if p := failed.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // treeCount is the number of keys after an update, given that before it.

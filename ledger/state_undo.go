@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -98,12 +97,11 @@ func (s *State) undoRecord(st *Stage, head *stateVersion) ([]byte, error) {
 
 // readOld reads the old values of blind changes.
 func (s *State) readOld(st *Stage) error {
-	var failed atomic.Pointer[error]
-	s.shape.each(len(st.changes), func(i int) {
+	return s.shape.eachErr(len(st.changes), func(i int) error {
 		c := &st.changes[i]
 		e := &st.entries.list[c.entry]
 		if e.known {
-			return
+			return nil
 		}
 		if c.existed {
 			old, err := st.below(e.name)
@@ -111,17 +109,13 @@ func (s *State) readOld(st *Stage) error {
 				err = errStateRun
 			}
 			if err != nil {
-				failed.Store(&err)
-				return
+				return err
 			}
 			e.old = old
 		}
 		e.known = true
+		return nil
 	})
-	if p := failed.Load(); p != nil {
-		return *p
-	}
-	return nil
 }
 
 // newUndoLog makes a link of a record of this process.
@@ -223,7 +217,7 @@ func (s *State) prepare(v *stateVersion) error {
 		e := log.entry(i)
 		ch[i] = treeChange{key: e.key}
 		if e.kind != undoAbsent {
-			ch[i].leaf = leafHash(e.key, sha256.Sum256(e.value))
+			ch[i].leaf = leafOf(e.key, e.value)
 		}
 	}
 	load := func(p shardkit.Hash, depth int) ([]treeLeaf, error) { return s.leavesAt(log, p, depth) }

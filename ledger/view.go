@@ -90,7 +90,7 @@ func (s *State) leavesAt(at *undoLog, p shardkit.Hash, depth int) ([]treeLeaf, e
 			}
 			c := treeChange{key: e.key}
 			if e.kind != undoAbsent {
-				c.leaf = leafHash(e.key, sha256.Sum256(e.value))
+				c.leaf = leafOf(e.key, e.value)
 			}
 			ch = append(ch, c)
 		}
