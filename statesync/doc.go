@@ -29,9 +29,10 @@
 //     at a time and checked in order, in runs that a batch verification can
 //     take in one go.
 //  2. Head. Several peers are asked for their newest certified header, because
-//     one of them could show an old one. A head of an epoch that is not
-//     verified yet sends the client back to fetch that epoch's hop, from the
-//     peer that claims it.
+//     one of them could show an old one. The newest is taken, or one a little
+//     older, which all honest peers are likely to have. A head of an epoch that
+//     is not verified yet sends the client back to fetch that epoch's hop, from
+//     the peer that claims it.
 //  3. State. The key space is cut into segments that are walked in parallel,
 //     at several peers: a chunk proves all keys from its start to where the
 //     next one starts. A chunk is checked, then written, then the next step

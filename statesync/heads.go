@@ -2,11 +2,15 @@ package statesync
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 	"time"
 )
 
-// maxHeads bounds how many peers are asked for their head.
-const maxHeads = 8
+const (
+	maxHeads = 8 // peers that are asked for their head
+	headLag  = 2 // heights by which honest peers may be apart
+)
 
 // headState is the search for the newest head.
 type headState struct {
@@ -54,20 +58,32 @@ func (c *Client) pumpHeads() {
 		return
 	}
 	for len(s.found) > 0 {
-		best := 0
-		for i, f := range s.found {
-			if f.head.Height > s.found[best].head.Height {
-				best = i
-			}
-		}
-		f := s.found[best]
-		s.found = append(s.found[:best], s.found[best+1:]...)
-		if c.judge(f) {
+		if c.judge(s.next()) {
 			return
 		}
 	}
 	c.again(c.cfg.Timeout / 2)
 }
+
+// next takes the candidate to judge first out of those found: of the newest
+// and those at most headLag behind it the oldest, because all peers are likely
+// to serve it; a head that only one of them has yet, only one serves.
+func (s *headState) next() candidate {
+	newest := slices.MaxFunc(s.found, byHeight).head.Height
+	best := 0
+	for i, f := range s.found {
+		height, top := f.head.Height, s.found[best].head.Height
+		near := newest-height <= headLag
+		if near && (newest-top > headLag || height < top) {
+			best = i
+		}
+	}
+	f := s.found[best]
+	s.found = slices.Delete(s.found, best, best+1)
+	return f
+}
+
+func byHeight(a, b candidate) int { return cmp.Compare(a.head.Height, b.head.Height) }
 
 // askHeads asks up to maxHeads peers.
 func (c *Client) askHeads() {

@@ -108,7 +108,7 @@ func liars(w *world) map[string]func(*statesync.ServerConfig) {
 		"hop cert":      hop(func(h *statesync.Hop) { h.Cert = nil }),
 		"hop committee": hop(func(h *statesync.Hop) { h.Committee = []byte("mine") }),
 		"head forged": head(func() *statesync.Head {
-			h := w.head(w.height() + 1)
+			h := w.head(w.height() + 4)
 			h.Root[0] ^= 1
 			return h
 		}),
@@ -291,6 +291,33 @@ func TestHeadLeavesTheWindow(t *testing.T) {
 	require.False(t, s.disk.ready)
 	s.w.window = 1000
 	require.True(t, s.net.RunUntil(s.upToDate, time.Minute), "%+v", s.node().client.Stats())
+}
+
+// TestPeersApart: one of four peers is a block ahead. A head is taken that all
+// of them serve.
+func TestPeersApart(t *testing.T) {
+	s := newScene(t, newWorld(2000, 105), simnet.Config{})
+	s.w.window, s.w.blockDue = 1000, time.Hour
+	for i := range 4 {
+		s.host(func(c *statesync.ServerConfig) {
+			if i == 2 {
+				return
+			}
+			c.Head = func() func() (*statesync.Head, error) {
+				return func() (*statesync.Head, error) { return s.w.head(104), nil }
+			}
+			honest := c.Range
+			c.Range = func(h shardkit.Height, from shardkit.Hash, maxBytes int) func() ([]byte, error) {
+				if h > 104 {
+					return func() ([]byte, error) { return nil, errors.New("not there yet") }
+				}
+				return honest(h, from, maxBytes)
+			}
+		})
+	}
+	s.join()
+	require.True(t, s.net.RunUntil(s.upToDate, 20*time.Second))
+	require.Zero(t, s.node().client.Stats().Refused)
 }
 
 // TestPeerThatWasBehind: a peer that does not serve the head when it is first
