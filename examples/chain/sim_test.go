@@ -109,6 +109,9 @@ func (w *world) play(trouble, drain time.Duration) string {
 	if len(w.faults) > 0 {
 		return fmt.Sprint("faults: ", w.faults)
 	}
+	if w.checked < 20 {
+		return fmt.Sprint("only ", w.checked, " blocks were checked", w.status())
+	}
 	if !drained {
 		return fmt.Sprint("transfers without a receipt at ", w.net.Now(), w.status())
 	}
@@ -192,6 +195,9 @@ func TestMutants(t *testing.T) {
 			w.net.RunUntil(w.wallet.idle, 10*time.Second)
 			require.Greater(t, w.wallet.done, 20, "the chain works in spite of the defect: %v", w.status())
 			require.False(t, m.holds(w.audit()), "the audit did not notice")
+			if m.mutant <= mutantMint {
+				require.NotEmpty(t, w.faults, "nor did the books after each block")
+			}
 		})
 	}
 	w := newWorld(t, options{seed: 42, shards: 2, nodes: 8})

@@ -17,6 +17,7 @@ import (
 	"github.com/shardkit/shardkit/kad/simnet"
 	"github.com/shardkit/shardkit/ledger"
 	"github.com/shardkit/shardkit/vrf"
+	"github.com/shardkit/shardkit/xshard"
 )
 
 // world is a whole chain in the simulated network: nodes, their disks, and a
@@ -33,8 +34,10 @@ type world struct {
 	hashes  map[string]shardkit.Hash
 	events  map[EventKind]int
 
-	disks map[shardkit.NodeID]map[shardkit.ShardID]*ledger.MemStore
-	old   []Copy // stores that were given up
+	ledger  map[shardkit.ShardID]books // after the newest block seen
+	checked int                        // blocks whose tokens were checked
+	disks   map[shardkit.NodeID]map[shardkit.ShardID]*ledger.MemStore
+	old     []Copy // stores that were given up
 }
 
 type options struct {
@@ -102,7 +105,7 @@ func newWorld(t testing.TB, opt options) *world {
 	}
 	w := &world{
 		t: t, opt: opt, nodes: map[shardkit.NodeID]*simNode{},
-		hashes: map[string]shardkit.Hash{}, events: map[EventKind]int{}, disks: map[shardkit.NodeID]map[shardkit.ShardID]*ledger.MemStore{},
+		hashes: map[string]shardkit.Hash{}, events: map[EventKind]int{}, disks: map[shardkit.NodeID]map[shardkit.ShardID]*ledger.MemStore{}, ledger: map[shardkit.ShardID]books{},
 	}
 	stake := estake.DefaultParams(opt.nodes)
 	stake.Lambda, stake.EpochReward = 60, 1000
@@ -241,7 +244,123 @@ func (w *world) note(n *simNode, e Event) {
 	if old, ok := w.hashes[key]; ok && old != e.Hash {
 		w.fault("fork: shard %d height %d: %v and %v", e.Shard, e.Header.Height, old, e.Hash)
 	}
+	if _, ok := w.hashes[key]; !ok {
+		w.conserve(n.replica(e.Shard), e.Header)
+	}
 	w.hashes[key] = e.Hash
+}
+
+// conserve checks that a block changed its shard's tokens by exactly what it
+// took in, sent away, minted and burned.
+func (w *world) conserve(r *replica, h *ledger.Header) {
+	if r == nil || r.chain.State().Version() != uint64(h.Height) {
+		return
+	}
+	now, err := w.books(r, h.Height)
+	if err != nil {
+		w.fault("books of shard %d height %d: %v", r.shard, h.Height, err)
+		return
+	}
+	before, ok := w.ledger[r.shard]
+	if !ok && h.Height == 1 {
+		before, ok = w.genesisBooks(r.shard), true
+	}
+	w.ledger[r.shard] = now
+	if !ok || before.height+1 != h.Height {
+		return
+	}
+	if want := before.held + now.taken - now.sent + (now.minted - before.minted) - (now.burned - before.burned); now.held != want {
+		w.fault("shard %d height %d holds %d tokens, want %d", r.shard, h.Height, now.held, want)
+	}
+	w.checked++
+}
+
+// books are a shard's tokens after a block, and what the block moved.
+type books struct {
+	height               shardkit.Height
+	held, minted, burned uint64
+	taken, sent          uint64
+}
+
+func (w *world) genesisBooks(s shardkit.ShardID) (b books) {
+	for _, a := range w.genesis.Accounts {
+		if a.Address.Shard(uint32(w.opt.shards)) == s {
+			b.held += a.Balance
+		}
+	}
+	for i := range w.genesis.Validators {
+		if s == 0 {
+			b.held += w.genesis.Validators[i].Stake
+		}
+	}
+	return b
+}
+
+func (w *world) books(r *replica, h shardkit.Height) (b books, err error) {
+	b.height = h
+	if b.held, err = holdings(r.chain.State()); err != nil {
+		return b, err
+	}
+	st := r.chain.State().Begin()
+	defer st.Discard()
+	if b.minted, err = loadU64(st, keyMinted); err != nil {
+		return b, err
+	}
+	if b.burned, err = estake.Burned(st); err != nil {
+		return b, err
+	}
+	block, err := r.chain.Block(h)
+	if err != nil {
+		return b, err
+	}
+	var body ledger.Body
+	if err := body.UnmarshalBinary(block.Body); err != nil {
+		return b, err
+	}
+	it, err := decodeItems(body.Items, 8)
+	if err != nil {
+		return b, err
+	}
+	for _, l := range it.Links {
+		for _, raw := range l.Batches {
+			n, err := amount(raw)
+			if err != nil {
+				return b, err
+			}
+			b.taken += n
+		}
+	}
+	for d := range shardkit.ShardID(w.opt.shards) {
+		raw, ok, err := r.chain.Get(keyPacket(d, h))
+		if err != nil {
+			return b, err
+		}
+		if !ok {
+			continue
+		}
+		p, err := decodePacket(raw)
+		if err != nil {
+			return b, err
+		}
+		n, err := amount(p.Batch)
+		if err != nil {
+			return b, err
+		}
+		b.sent += n
+	}
+	return b, nil
+}
+
+// amount adds up the receipts of an encoded batch.
+func amount(raw []byte) (sum uint64, err error) {
+	var b xshard.Batch
+	if err := b.UnmarshalBinary(raw); err != nil {
+		return 0, err
+	}
+	for _, r := range b.Receipts {
+		sum += r.Amount
+	}
+	return sum, nil
 }
 
 // audit recomputes the invariants from the disks.
