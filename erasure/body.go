@@ -201,6 +201,9 @@ func (c *Core) Supply(now time.Duration, group uint64, ref, body []byte) error {
 // chunks takes the chunks of a message, as far as they are of use.
 func (c *Core) chunks(b *body, member int, rd *wire.Reader) error {
 	node, p := b.group.Members[member].Node, &b.peers[member]
+	if b.settled() {
+		return nil // late: not worth a look
+	}
 	if p.muted {
 		return fmt.Errorf("erasure: %v sent a bad chunk before", node)
 	}

@@ -311,44 +311,40 @@ func (c *Core) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) erro
 	if ref.Length > c.cfg.MaxBody {
 		return fmt.Errorf("erasure: body of %d bytes, at most %d", ref.Length, c.cfg.MaxBody)
 	}
-	raw := msg[2:headSize]
-	b := c.body(raw)
-	ask := false
-	if kind == kindVouch {
-		ask = rd.Bool()
-		if err := rd.Close(); err != nil {
-			return fmt.Errorf("erasure: vouch: %w", err)
+	b := c.body(msg[2:headSize])
+	peer := 0
+	if b != nil {
+		var ok bool
+		if peer, ok = b.group.index[from]; !ok {
+			return fmt.Errorf("erasure: %v: %w: not in group %d", from, ErrPeer, b.group.id)
 		}
 	}
-	switch {
-	case b == nil && kind == kindChunks:
-		return c.tooEarly(from, ref, msg)
-	case b == nil && kind == kindVouch:
-		return c.rumored(now, from, ref, raw)
-	case b == nil:
-		return nil // it knows more than we do
-	}
-	peer, ok := b.group.index[from]
-	if !ok {
-		return fmt.Errorf("erasure: %v: %w: not in group %d", from, ErrPeer, b.group.id)
-	}
-	if kind == kindVouch {
-		if c.cfg.Reliable && b.err == nil {
-			c.vouched(b, peer, ask)
+	switch kind {
+	case kindChunks:
+		if b == nil {
+			return c.tooEarly(from, ref, msg)
 		}
-		return nil
-	}
-	if kind == kindWant {
-		w := b.ref.readWant(rd)
+		return c.chunks(b, peer, rd)
+	case kindWant:
+		w := ref.readWant(rd)
 		if err := rd.Close(); err != nil {
 			return fmt.Errorf("erasure: want: %w", err)
 		}
+		if b == nil {
+			return nil // it knows more than we do
+		}
 		return c.serve(now, b, peer, &w)
-	}
-	if b.settled() {
+	default:
+		ask := rd.Bool()
+		if err := rd.Close(); err != nil {
+			return fmt.Errorf("erasure: vouch: %w", err)
+		}
+		if b == nil {
+			return c.rumored(now, from, ref, msg[2:headSize])
+		}
+		c.vouched(b, peer, ask)
 		return nil
 	}
-	return c.chunks(b, peer, rd)
 }
 
 // early is chunks of one body that came from one peer before the body was

@@ -84,6 +84,9 @@ func vouchMessage(b *body, ask bool) []byte {
 
 // vouched takes the vouch of a member.
 func (c *Core) vouched(b *body, member int, ask bool) {
+	if !c.cfg.Reliable || b.err != nil {
+		return
+	}
 	b.vouchFor(member)
 	if ask && b.coded != nil {
 		// The answer asks for nothing, so that it does not go on for ever.
