@@ -27,10 +27,19 @@ type Election struct {
 
 // candidate is a slot that bids.
 type candidate struct {
-	bid    uint64
-	id     shardkit.Hash
-	owner  uint64 // position of the validator
-	absent uint64
+	bid       uint64
+	id        shardkit.Hash // once identified
+	validator [32]byte
+	index     uint32
+	absent    uint64
+}
+
+// identify fills in the ids, which decide between equal bids.
+func identify(cands []candidate) []candidate {
+	for i := range cands {
+		cands[i].id = SlotID(cands[i].validator, cands[i].index)
+	}
+	return cands
 }
 
 // rank orders candidates: a total order, so that every node elects the same.
@@ -53,7 +62,8 @@ func Elect(s State, p Params) (*Election, error) {
 		return nil, err
 	}
 	e := &Election{Candidates: len(cands)}
-	won := winners(cands, p)
+	// Most bids are far from winning: those need no id and no rank.
+	won := winners(identify(shortlist(cands, p)), p)
 	if len(won) < max(p.MinSlots, 1) {
 		return nil, refuse(ErrTooFew, "%d, want %d", len(won), max(p.MinSlots, 1))
 	}
@@ -82,7 +92,28 @@ func ElectOr(s State, p Params, previous *Election) (e *Election, fresh bool, er
 	return e, err == nil, err
 }
 
-// bids lists what every validator bids, in no particular order.
+// shortlist leaves the candidates whose bid is at least that of the last who
+// can win a seat. Candidates of one validator are next to each other.
+func shortlist(cands []candidate, p Params) []candidate {
+	bids := make([]uint64, 0, len(cands))
+	run := 0
+	for i, c := range cands {
+		if run++; i > 0 && cands[i-1].validator != c.validator {
+			run = 1
+		}
+		if p.SlotsPerValidator == 0 || run <= p.SlotsPerValidator {
+			bids = append(bids, c.bid)
+		}
+	}
+	if len(bids) <= p.Slots {
+		return cands
+	}
+	slices.Sort(bids)
+	last := bids[len(bids)-p.Slots]
+	return slices.DeleteFunc(cands, func(c candidate) bool { return c.bid < last })
+}
+
+// bids lists what every validator bids, validator by validator.
 func bids(s State, p Params) ([]candidate, error) {
 	g, err := loadGlobals(s)
 	if err != nil {
@@ -111,7 +142,7 @@ func (v *validator) bid(cands []candidate, p Params) []candidate {
 	}
 	for _, slot := range v.Slots {
 		if slot.Status == SlotActive {
-			cands = append(cands, candidate{bid, SlotID(v.Address, slot.Index), v.Position, slot.Absent})
+			cands = append(cands, candidate{bid: bid, validator: v.Address, index: slot.Index, absent: slot.Absent})
 		}
 	}
 	return cands
@@ -139,10 +170,10 @@ func winners(cands []candidate, p Params) []candidate {
 
 // capped leaves each validator its first limit candidates.
 func capped(cands []candidate, limit int) []candidate {
-	taken := make(map[uint64]int)
+	taken := make(map[[32]byte]int)
 	return slices.DeleteFunc(cands, func(c candidate) bool {
-		taken[c.owner]++
-		return taken[c.owner] > limit
+		taken[c.validator]++
+		return taken[c.validator] > limit
 	})
 }
 

@@ -53,7 +53,7 @@ func ExplainElection(s State, p Params, address [32]byte) ([]Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(cands, rank)
+	slices.SortFunc(identify(cands), rank)
 	won := winners(slices.Clone(cands), p)
 	out := make([]Verdict, len(v.Slots))
 	for i, ref := range v.Slots {
@@ -89,7 +89,7 @@ func (v *validator) lost(p Params, ref slotRef, x Verdict, ranked []candidate) R
 	}
 	before := 0
 	for _, c := range ranked[:x.Rank-1] {
-		if c.owner == v.Position {
+		if c.validator == v.Address {
 			before++
 		}
 	}
@@ -121,25 +121,20 @@ func WhatIf(s State, p Params, address [32]byte, stake uint64, slots int) (Forec
 	if err != nil {
 		return Forecast{}, err
 	}
-	const me = 1<<64 - 1
-	if v, err := loadValidator(s, address); err != nil {
-		return Forecast{}, err
-	} else if v != nil && v.Listed {
-		cands = slices.DeleteFunc(cands, func(c candidate) bool { return c.owner == v.Position })
-	}
+	cands = slices.DeleteFunc(cands, func(c candidate) bool { return c.validator == address })
 	f := Forecast{Bid: stake / uint64(slots)}
 	if f.Bid >= max(p.MinBid, 1) && stake >= p.MinSelf {
 		for i := range uint32(slots) {
-			cands = append(cands, candidate{bid: f.Bid, id: SlotID(address, i), owner: me})
+			cands = append(cands, candidate{bid: f.Bid, validator: address, index: i})
 		}
 	}
-	won := winners(cands, p)
+	won := winners(identify(cands), p)
 	if len(won) == 0 {
 		return f, nil
 	}
 	f.Median, f.Least = median(won), won[len(won)-1].bid
 	for _, c := range won {
-		if c.owner == me {
+		if c.validator == address {
 			f.Seats++
 			f.Effective = p.Effective(f.Bid, f.Median)
 		}

@@ -172,6 +172,23 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// What is read is written in one way, which reads as the same policy.
+func FuzzParsePolicy(f *testing.F) {
+	for _, s := range append(reshard.Policies(), "cuckoo:k=3,shift=1,min=2+redraw=7/2", "bounded:percent=9") {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := reshard.ParsePolicy(s)
+		if err != nil {
+			return
+		}
+		q, err := reshard.ParsePolicy(p.Name())
+		require.NoError(t, err)
+		require.Equal(t, p.Name(), q.Name())
+		_, _, _ = q.Assign(reshard.Assignment{}, unitRange(0, 4), 2, hash(0)) // an error or not, no panic
+	})
+}
+
 // A weight may change without a move, and the new weight is in the result.
 func TestWeightChangeKeepsPlace(t *testing.T) {
 	units := unitRange(0, 20)

@@ -118,6 +118,9 @@ func TestPublishedFigures(t *testing.T) {
 
 // Mean years to the first failure of any shard, a quarter bad, one draw a day.
 func TestYearsOfNetworks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	for _, c := range []struct {
 		lambda, shards int
 		want, within   float64

@@ -24,6 +24,9 @@ func policy(t testing.TB, name string) reshard.Policy {
 // seeds, against published ones; they agree within a factor of two or three
 // epochs, which is also what separates readings of the rule.
 func TestPoliciesUnderAttack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	const never = 0
 	for _, c := range []struct {
 		policy       string
@@ -75,6 +78,9 @@ func TestPooledHolds(t *testing.T) {
 // at a half. Rejoins of one adversarial member each until then; medians of 15,
 // to a factor of two.
 func TestBoundedCuckooRejoins(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	limit := 10_000
 	if *long {
 		limit = 100_000
