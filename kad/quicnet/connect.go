@@ -94,14 +94,8 @@ func (h *Host) checkIP(id shardkit.NodeID, addr net.Addr) error {
 	if !ok || ip.IsLoopback() {
 		return nil
 	}
-	h.mu.Lock()
-	peers := make([]*peer, 0, len(h.peers))
-	for _, p := range h.peers {
-		peers = append(peers, p)
-	}
-	h.mu.Unlock()
 	same := 0
-	for _, p := range peers {
+	for _, p := range h.table() {
 		p.mu.Lock()
 		if p.id != id && p.cur != nil && !p.cur.dialed {
 			if other, ok := ipOf(p.cur.conn.RemoteAddr()); ok && other == ip {

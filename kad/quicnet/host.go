@@ -1,14 +1,17 @@
 package quicnet
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -71,6 +74,19 @@ type Stats struct {
 	Sent       [classes]Traffic
 	Received   [classes]Traffic
 	Dropped    [classes]Traffic // queue full, waited too long, or lost with its connection before it was written
+}
+
+// PeerInfo describes a connected peer.
+type PeerInfo struct {
+	ID       shardkit.NodeID
+	Addr     string // where it is connected from or to
+	Dialed   bool   // by us
+	Since    time.Time
+	RTT      time.Duration // smoothed
+	Sent     uint64        // bytes on the wire, with what was sent again
+	Lost     uint64        // of them, given up as lost
+	Received uint64
+	Queued   int // bytes that wait to be sent, of all classes
 }
 
 // quiet serializes what is done with quic-go's warnings off.
@@ -208,14 +224,43 @@ func (h *Host) address(id shardkit.NodeID) (string, bool) {
 	return addr, ok
 }
 
-// Stats returns the counters.
-func (h *Host) Stats() Stats {
+// table returns the entries of all peers, by id.
+func (h *Host) table() []*peer {
 	h.mu.Lock()
 	peers := make([]*peer, 0, len(h.peers))
 	for _, p := range h.peers {
 		peers = append(peers, p)
 	}
 	h.mu.Unlock()
+	slices.SortFunc(peers, func(a, b *peer) int { return bytes.Compare(a.id[:], b.id[:]) })
+	return peers
+}
+
+// Peers describes the connected peers, by id.
+func (h *Host) Peers() []PeerInfo {
+	var out []PeerInfo
+	for _, p := range h.table() {
+		p.mu.Lock()
+		s, queued := p.cur, 0
+		for c := range p.out {
+			queued += p.out[c].bytes
+		}
+		p.mu.Unlock()
+		if s == nil {
+			continue
+		}
+		q := s.conn.ConnectionStats()
+		out = append(out, PeerInfo{
+			ID: p.id, Addr: s.conn.RemoteAddr().String(), Dialed: s.dialed, Since: s.since,
+			RTT: q.SmoothedRTT, Sent: q.BytesSent, Lost: q.BytesLost, Received: q.BytesReceived, Queued: queued,
+		})
+	}
+	return out
+}
+
+// Stats returns the counters.
+func (h *Host) Stats() Stats {
+	peers := h.table()
 	s := Stats{
 		Peers: len(peers),
 		Dials: h.dials.Load(), DialErrors: h.dialErrors.Load(),
@@ -253,13 +298,9 @@ func (h *Host) shut(goodbye bool) error {
 		return nil
 	}
 	h.closed = true
-	peers := make([]*peer, 0, len(h.peers))
-	for _, p := range h.peers {
-		peers = append(peers, p)
-	}
 	h.mu.Unlock()
 	if goodbye {
-		for _, p := range peers {
+		for _, p := range h.table() {
 			p.mu.Lock()
 			s := p.cur
 			p.mu.Unlock()

@@ -110,6 +110,11 @@ func TestSendBothWays(t *testing.T) {
 	require.Equal(t, uint64(1), s.Dials)
 	require.Equal(t, quicnet.Traffic{Messages: 1, Bytes: 5 << 20}, s.Sent[shardkit.ClassBlock])
 	require.Equal(t, quicnet.Traffic{Messages: 1, Bytes: 4}, b.Stats().Received[shardkit.ClassVote])
+	p := b.Peers()
+	require.Len(t, p, 1)
+	require.Equal(t, []any{a.ID(), a.Addr(), false}, []any{p[0].ID, p[0].Addr, p[0].Dialed})
+	require.Greater(t, p[0].Received, uint64(5<<20))
+	require.Positive(t, p[0].RTT)
 }
 
 // Messages of a class arrive in order and complete.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -499,5 +500,45 @@ func BenchmarkEvents(b *testing.B) {
 			}
 			b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
 		})
+	}
+}
+
+// BenchmarkFlood lets one message of a megabyte reach 44,000 nodes, each of
+// which passes it on to eight others over a line of 100 Mbit/s. The message is
+// a stub that counts as a megabyte.
+func BenchmarkFlood(b *testing.B) {
+	const count = 44_000
+	for b.Loop() {
+		net, err := simnet.New(simnet.Config{Seed: 1, Bandwidth: 100e6 / 8, Size: func([]byte) int { return 1 << 20 }})
+		require.NoError(b, err)
+		reached := 0
+		var last time.Duration
+		for i := range count {
+			err := net.Add(id(i), func([][]byte) (simnet.Node, error) {
+				n, seen := &node{}, false
+				n.deliver = func(_ time.Duration, _ shardkit.NodeID, msg []byte) error {
+					if seen {
+						return nil
+					}
+					seen = true
+					reached++
+					last = net.Now()
+					for k := range 8 {
+						n.send((i*8+k+1)%count, 1, msg)
+					}
+					return nil
+				}
+				return n, nil
+			})
+			require.NoError(b, err)
+		}
+		net.Do(id(0), func(now time.Duration, n simnet.Node) { _ = n.Deliver(now, id(1), []byte("stub")) })
+		net.Run(time.Hour)
+		require.Equal(b, count, reached)
+		var mem runtime.MemStats
+		runtime.ReadMemStats(&mem)
+		b.ReportMetric(last.Seconds(), "virtual-s")
+		b.ReportMetric(float64(mem.HeapAlloc)/count, "B/node")
+		runtime.KeepAlive(net)
 	}
 }
