@@ -176,3 +176,42 @@ func BenchmarkServe(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFollow is the cost of a block to the core of a client that catches
+// up, without checks, network and application.
+func BenchmarkFollow(b *testing.B) {
+	w := newWorld(1, 1<<40)
+	cfg := w.serving()
+	block := statesync.Block{Header: make([]byte, 300), Cert: make([]byte, 100), Body: make([]byte, 20_000)}
+	cfg.Blocks = func(from shardkit.Height, most, _ int) func() ([]statesync.Block, error) {
+		return func() ([]statesync.Block, error) { return slices.Repeat([]statesync.Block{block}, most), nil }
+	}
+	cfg.MaxBytes = 512 << 10
+	s, err := statesync.NewServer(cfg)
+	require.NoError(b, err)
+	peer := nodeID(0)
+	j := newJoiner(b, w, &disk{}, []shardkit.NodeID{peer}, func(c *statesync.ClientConfig) {
+		c.CheckBlock = func(statesync.Block) func() error { return func() error { return nil } }
+	})
+	c, height, blocks := j.client, shardkit.Height(100), 0
+	c.Follow(0, height)
+	b.ReportAllocs()
+	for b.Loop() {
+		r := c.Ready()
+		for _, m := range r.Messages {
+			require.NoError(b, s.Deliver(0, m.To, m.Data))
+			for _, job := range s.Ready().Jobs {
+				s.Done(0, job.Run())
+			}
+			require.NoError(b, c.Deliver(0, peer, s.Ready().Messages[0].Data))
+		}
+		for _, job := range r.Jobs {
+			c.Done(0, job.Run())
+		}
+		if n := len(r.Blocks); n > 0 {
+			blocks += n
+			c.Applied(0, r.Blocks[n-1].Height)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(blocks), "µs/block")
+}

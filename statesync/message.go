@@ -103,6 +103,23 @@ type answer struct {
 	reason uint8
 }
 
+// size returns how many bytes appendTo appends at most.
+func (a *answer) size() int {
+	n := 128 + len(a.chunk)
+	for i := range a.hops {
+		h := &a.hops[i]
+		n += 12 + len(h.Header) + len(h.Cert) + len(h.Committee)
+	}
+	for i := range a.blocks {
+		k := &a.blocks[i]
+		n += 12 + len(k.Header) + len(k.Cert) + len(k.Body)
+	}
+	if a.head != nil {
+		n += len(a.head.Header) + len(a.head.Cert)
+	}
+	return n
+}
+
 func (a *answer) appendTo(b []byte) []byte {
 	b = wire.AppendU64(append(b, version, a.kind), a.id)
 	switch a.kind {

@@ -183,7 +183,7 @@ func (r served) answer(a answer, err error) served {
 		r.failed = true
 		a = answer{kind: ansRefused, id: a.id, reason: refusedGone}
 	}
-	r.data = a.appendTo(nil)
+	r.data = a.appendTo(make([]byte, 0, a.size()))
 	return r
 }
 
