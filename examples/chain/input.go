@@ -67,6 +67,8 @@ func (r *replica) own(now time.Duration, result any) {
 	switch res := result.(type) {
 	case openedResult:
 		r.onOpened(now, res)
+	case trustResult:
+		r.onTrust(now, res)
 	case committedResult:
 		r.onCommitted(now, res)
 	case builtResult:

@@ -191,18 +191,31 @@ func (r *replica) join(now time.Duration) {
 		return
 	}
 	r.membersChanged(now)
-	e := r.core.sets[0].Epoch
+	e, rules, shard := r.core.sets[0].Epoch, r.rules, r.shard
 	for _, s := range r.core.sets[1:] {
 		if s.Epoch == e+1 {
-			c, err := r.rules.encodedCommittee(s.Shards[r.shard])
-			if err != nil {
-				r.core.fail(err)
-				return
-			}
-			r.client.Sync(now, e, c)
+			r.job("bls.keys", len(s.Shards[shard]), func() any {
+				c, err := rules.encodedCommittee(s.Shards[shard])
+				return trustResult{e, c, err}
+			})
 			return
 		}
 	}
+}
+
+// trustResult is the committee of epoch+1, with which a state sync begins.
+type trustResult struct {
+	epoch     shardkit.Epoch
+	committee []byte
+	err       error
+}
+
+func (r *replica) onTrust(now time.Duration, res trustResult) {
+	if res.err != nil {
+		r.core.fail(fmt.Errorf("chain: shard %d: %w", r.shard, res.err))
+		return
+	}
+	r.client.Sync(now, res.epoch, res.committee)
 }
 
 // encodedCommittee is a committee as hops name it.

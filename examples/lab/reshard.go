@@ -32,7 +32,7 @@ func (l *lab) battle(policy string, badPercent int) reshard.Simulation {
 		BadPPM: 10_000 * badPercent, RatePPM: 50_000, Epochs: 300,
 	}
 	if l.full {
-		s.Epochs = 3000
+		s.Epochs = 1000
 	}
 	if l.tiny {
 		s.Shards, s.Size, s.Epochs = 4, 40, 10
@@ -46,7 +46,7 @@ func (l *lab) histories() int {
 	case l.tiny:
 		return 2
 	case l.full:
-		return 48
+		return 24
 	}
 	return 12
 }

@@ -43,6 +43,9 @@ func (l *lab) safety() {
 func (l *lab) networks() {
 	sizes := []int{600, 700, 800}
 	shards := []int{4, 16, 100}
+	if l.full {
+		sizes = append(sizes, 900, 1000)
+	}
 	if l.tiny {
 		sizes, shards = sizes[:1], shards[:1]
 	}
