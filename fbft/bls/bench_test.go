@@ -126,6 +126,26 @@ func BenchmarkCertificate(b *testing.B) {
 	run("batch=64/same", s, m, a)
 }
 
+// BenchmarkValidator verifies certificates of a bare quorum, the worst case for
+// the sum of the keys: what a validator's cost depends on n by.
+func BenchmarkValidator(b *testing.B) {
+	for _, n := range []int{100, 400, 1000} {
+		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
+			c, keys := newCommittee(b, n)
+			statement := []byte("statement")
+			members := ascending(2*n/3 + 1)
+			aggregate, bad := c.Combine(statement, members, signAll(b, keys, members, statement))
+			require.Empty(b, bad)
+			for b.Loop() {
+				if err := c.Verify(statement, members, aggregate); err != nil {
+					b.Fatal(err)
+				}
+			}
+			ratio(b, keys[0], b.Elapsed()/time.Duration(b.N))
+		})
+	}
+}
+
 func BenchmarkSign(b *testing.B) {
 	k := newKey(b, 1)
 	b.ReportAllocs()
