@@ -51,28 +51,32 @@ func decodeAccount(v []byte) (Account, error) {
 }
 
 // GetAccount reads an account.
-func GetAccount(s KV, a Address) (Account, error) {
-	v, ok, err := s.Get(accountKey(a))
+func GetAccount(s KV, a Address) (Account, error) { return getAccount(s, accountKey(a)) }
+
+func getAccount(s KV, key []byte) (Account, error) {
+	v, ok, err := s.Get(key)
 	if err != nil || !ok {
 		return Account{}, err
 	}
 	acc, err := decodeAccount(v)
 	if err != nil {
-		return Account{}, &DamageError{What: "account " + a.String(), Err: err}
+		return Account{}, &DamageError{What: "account " + Address(key[1:]).String(), Err: err}
 	}
 	return acc, nil
 }
 
 // SetAccount writes an account. The zero account is deleted: one account, one
 // state.
-func SetAccount(s KV, a Address, acc Account) error {
+func SetAccount(s KV, a Address, acc Account) error { return setAccount(s, accountKey(a), acc) }
+
+func setAccount(s KV, key []byte, acc Account) error {
 	if acc == (Account{}) {
-		return s.Delete(accountKey(a))
+		return s.Delete(key)
 	}
 	v := make([]byte, accountSize)
 	binary.BigEndian.PutUint64(v, acc.Nonce)
 	binary.BigEndian.PutUint64(v[8:], acc.Balance)
-	return s.Set(accountKey(a), v)
+	return s.Set(key, v)
 }
 
 // EachAccount calls fn for every account of a state, in no order that means
@@ -102,6 +106,29 @@ func Sink() Address {
 		a[i] = 0xff
 	}
 	return a
+}
+
+// Receiver is an Executor that takes receipts of kinds of its own: messages
+// that carry a call to another shard, and answers to them.
+type Receiver interface {
+	Executor
+	// Receive does what a receipt asks for, and may answer through out. What
+	// holds for Execute holds here, but a refusal is final: Amount goes to the
+	// Sink. A receiver that wants it to go back sends a receipt instead.
+	Receive(ctx *Context, s KV, r *xshard.Receipt, out *xshard.Outbox) error
+}
+
+// Receive takes a receipt at its destination: if ex is a Receiver, all but
+// transfers are its matter; everything else is credited. The error is the
+// state's.
+func Receive(ctx *Context, s KV, r *xshard.Receipt, ex Executor, out *xshard.Outbox) error {
+	if to, ok := ex.(Receiver); ok && r.Kind != ReceiptTransfer {
+		err := to.Receive(ctx, s, r, out)
+		if !errors.As(err, new(*TxError)) {
+			return err
+		}
+	}
+	return Credit(s, r)
 }
 
 // Credit pays out a receipt at its destination. It never refuses: receipts of

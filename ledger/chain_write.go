@@ -82,6 +82,14 @@ func (c *Chain) checkFirst(b *Block) error {
 // to read, and may be nil. When Commit returns nil the block is durable; after
 // an error of the store the chain must be opened again to find out.
 func (c *Chain) Commit(b *Block, st *Stage, extra iter.Seq2[[]byte, []byte]) error {
+	if err := c.follows(b); err != nil {
+		return err
+	}
+	return c.write(b, st, extra)
+}
+
+// follows checks that b is well-formed and can be the next block.
+func (c *Chain) follows(b *Block) error {
 	c.mu.RLock()
 	head, hash := c.head, c.hash
 	c.mu.RUnlock()
@@ -100,7 +108,7 @@ func (c *Chain) Commit(b *Block, st *Stage, extra iter.Seq2[[]byte, []byte]) err
 	case h.Epoch < head.Epoch:
 		return fmt.Errorf("ledger: commit: block %d: epoch %d before its parent's %d", h.Height, h.Epoch, head.Epoch)
 	}
-	return c.write(b, st, extra)
+	return nil
 }
 
 // check makes the checks on a block that need no other.

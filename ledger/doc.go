@@ -9,13 +9,17 @@
 //   - [Transaction] and its signatures: one key or k of n, checked in batches
 //     with [VerifyBatch] and remembered in a [SignatureCache].
 //   - [Executor]: what transactions mean. [Transfer] is built in; [ExecuteBlock]
-//     runs the transactions of a block and [Pick] builds one.
+//     runs the transactions of a block, on several processors if an [Accessor]
+//     tells what they touch, and [Pick] builds one.
+//   - [FeeMarket]: what they pay: [BaseFee], [Monopolist], [RandomHalves].
 //   - [Mempool]: transactions that wait.
 //   - [State]: an authenticated map of keys to values with a root before the
 //     commit, proofs, and undo. [Store] is what lies under it: [MemStore], or
 //     package pebblestore, or one that package ledgertest has checked.
 //   - [Chain]: headers, bodies, indexes and state in one store, one atomic
-//     durable batch per block.
+//     durable batch per block; [Chain.Apply] validates under [Rules] and
+//     commits, [Chain.Rewind] goes back, [Chain.Export] and [Chain.Import] move
+//     a state as a file that proves itself.
 //
 // Nothing here decides which block is the next: that is consensus, package
 // fbft. How the parts make a node is in examples/chain.
@@ -65,8 +69,15 @@
 // # What it does not do
 //
 // It does not fetch, relay or certify anything. Headers are checked as far as
-// they speak of chain, state and body; committee, inbox and proposer are the
-// composition's. There are no contracts: [Executor] is where they fit in.
+// they speak of chain, state, body and outbox; committee, inbox and proposer
+// are the composition's. There are no contracts: [Executor] is where they fit
+// in. Receipts of other shards are not in the index of accounts.
+//
+// # Deviations
+//
+// BaseFee has no tip: a bid is the most a sender pays, and what is paid goes to
+// a pool. RandomHalves does not show losing bids in the block, so that it is
+// truthful for senders but not proof against a proposer that leaves bids out.
 //
 // # References
 //

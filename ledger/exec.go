@@ -37,6 +37,13 @@ type Context struct {
 
 // Executor gives transactions their meaning. What it does depends on its
 // arguments alone, because every node must get the same.
+//
+// There is room for contracts: Transaction.Payload is their input and Gas the
+// most they may use (Limits.Gas bounds a block's sum); an Overlay undoes what a
+// failed call wrote, while its fee stays paid; storage is keys of s that begin
+// with a letter of the executor's own; Context.Event takes what they report;
+// receipts with a Kind and Data of their own call other shards, where a
+// Receiver takes them; an Accessor may be run on several processors.
 type Executor interface {
 	// Execute applies tx to s and adds receipts for other shards to out. The
 	// signature was checked before. It returns the fee that the sender paid,
@@ -62,7 +69,8 @@ func (Transfer) Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox)
 		return 0, tx.refuse(ReasonKind, "%d", tx.Kind)
 	}
 	sender := tx.Sender()
-	from, err := Charge(ctx, s, tx)
+	key := accountKey(sender)
+	from, err := charge(ctx, s, tx, key)
 	if err != nil {
 		return 0, err
 	}
@@ -78,7 +86,7 @@ func (Transfer) Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox)
 			return 0, err
 		}
 	}
-	return ctx.FeeOf(tx), SetAccount(s, sender, from)
+	return ctx.FeeOf(tx), setAccount(s, key, from)
 }
 
 // Charge makes the checks that every transaction needs, whatever its kind, and
@@ -87,6 +95,10 @@ func (Transfer) Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox)
 // Charge writes nothing; the executor stores the account once nothing can be
 // refused any more.
 func Charge(ctx *Context, s KV, tx *Transaction) (Account, error) {
+	return charge(ctx, s, tx, accountKey(tx.Sender()))
+}
+
+func charge(ctx *Context, s KV, tx *Transaction, key []byte) (Account, error) {
 	cost, ok := tx.Cost()
 	switch {
 	case tx.Chain != ctx.Chain:
@@ -98,7 +110,7 @@ func Charge(ctx *Context, s KV, tx *Transaction) (Account, error) {
 	case !ok || tx.Nonce == math.MaxUint64:
 		return Account{}, tx.refuse(ReasonOverflow, "")
 	}
-	acc, err := GetAccount(s, tx.Sender())
+	acc, err := getAccount(s, key)
 	switch {
 	case err != nil:
 		return Account{}, err
@@ -128,7 +140,8 @@ func deposit(s KV, tx *Transaction) error {
 	if tx.Amount == 0 {
 		return nil
 	}
-	to, err := GetAccount(s, tx.To)
+	key := accountKey(tx.To)
+	to, err := getAccount(s, key)
 	if err != nil {
 		return err
 	}
@@ -136,7 +149,7 @@ func deposit(s KV, tx *Transaction) error {
 		return tx.refuse(ReasonOverflow, "receiver has %d", to.Balance)
 	}
 	to.Balance += tx.Amount
-	return SetAccount(s, tx.To, to)
+	return setAccount(s, key, to)
 }
 
 // BlockError says which transaction of a block was refused, and why.

@@ -20,3 +20,13 @@ func (k Kinds) Access(ctx *Context, tx *Transaction, set *AccessSet) bool {
 	ex, ok := k[tx.Kind].(Accessor)
 	return ok && ex.Access(ctx, tx, set)
 }
+
+// Receive implements Receiver: a receipt goes to the executor of the kind of
+// transactions that has the same number. If there is none, or it takes no
+// receipts, the receipt is refused.
+func (k Kinds) Receive(ctx *Context, s KV, r *xshard.Receipt, out *xshard.Outbox) error {
+	if to, ok := k[r.Kind].(Receiver); ok {
+		return to.Receive(ctx, s, r, out)
+	}
+	return &TxError{ID: r.ID, Reason: ReasonKind}
+}

@@ -217,10 +217,15 @@ func (g *group) load(s KV) error {
 	return nil
 }
 
+// newOutbox returns an outbox whose numbers start at 0.
+func newOutbox(ctx *Context) *xshard.Outbox {
+	return xshard.NewOutbox(ctx.Shard, max(ctx.Shards, 1), func(shardkit.ShardID) uint64 { return 0 })
+}
+
 // run executes the group's transactions in order, up to the first error.
 func (g *group) run(ctx *Context, txs []*Transaction, ex Executor) {
 	shards := max(ctx.Shards, 1)
-	g.out = xshard.NewOutbox(ctx.Shard, shards, func(shardkit.ShardID) uint64 { return 0 })
+	g.out = newOutbox(ctx)
 	counts := make([]uint64, shards)
 	for _, i := range g.txs {
 		before := g.out.Len()
@@ -245,7 +250,7 @@ func (g *group) run(ctx *Context, txs []*Transaction, ex Executor) {
 // it has left s and out untouched and executing in order must decide.
 func executeSpread(ctx *Context, s KV, txs []*Transaction, ex Accessor, out *xshard.Outbox) (fees []uint64, done bool, err error) {
 	all := groups(ctx, txs, ex, ctx.Workers)
-	if all == nil {
+	if all == nil || uint32(ctx.Shard) >= max(ctx.Shards, 1) {
 		return nil, false, nil
 	}
 	for _, g := range all {

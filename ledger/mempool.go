@@ -357,6 +357,10 @@ func (q *queue) find(nonce uint64) (at int, p *pending) {
 	return at, nil
 }
 
+// SetMinFee changes the least fee, for what comes from now on: a composition
+// with a base fee lets it follow.
+func (m *Mempool) SetMinFee(fee uint64) { m.cfg.MinFee = fee }
+
 // Remove takes out a transaction that turned out to be of no use. Later ones
 // of its sender stay, and wait.
 func (m *Mempool) Remove(id shardkit.Hash) {
