@@ -109,7 +109,9 @@ func benchProof(b *testing.B, bits int) {
 	})
 	b.Run(fmt.Sprintf("discriminant/bits=%d", bits), func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
-			makeParams(fmt.Append(nil, i), bits)
+			if _, err := NewParams(fmt.Append(nil, i), bits); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

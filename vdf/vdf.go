@@ -39,17 +39,13 @@ type Params struct {
 // from a place nobody controls, and change (each epoch), so that work on the
 // order of one group is lost with it.
 //
-// The most recent results are remembered: a discriminant takes up to a second.
+// A discriminant takes up to a second; a Memo remembers the latest.
 func NewParams(seed []byte, bits int) (*Params, error) {
 	if bits < MinBits || bits > MaxBits || bits%64 != 0 {
 		return nil, fmt.Errorf("vdf: %w: %d bits", ErrParams, bits)
 	}
-	return recent.params(seed, bits), nil
-}
-
-func makeParams(seed []byte, bits int) *Params {
 	p := hashToPrime(bits, 8, 7, nil, domainDiscriminant, wire.AppendU32(nil, uint32(bits)), seed)
-	return &Params{bits, p.Neg(p)}
+	return &Params{bits, p.Neg(p)}, nil
 }
 
 // Bits returns the size of the discriminant.

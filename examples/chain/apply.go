@@ -499,7 +499,7 @@ func (x *execution) inputSet(d *draw, set []byte) error {
 	if err != nil {
 		return err
 	}
-	pRnd, err := drg.CheckSet(x.genesis.Params.drg(x.id), *round, set)
+	pRnd, err := drg.CheckSet(x.genesis.Params.drg(x.id, &x.groups), *round, set)
 	if err != nil {
 		return invalid("%v", err)
 	}
@@ -513,7 +513,7 @@ func (x *execution) output(d *draw, output []byte) error {
 	if d.Phase != drawDelay {
 		return invalid("a delay output in phase %d", d.Phase)
 	}
-	rnd, err := drg.CheckOutput(x.genesis.Params.drg(x.id), d.Epoch, d.PRnd, output)
+	rnd, err := drg.CheckOutput(x.genesis.Params.drg(x.id, &x.groups), d.Epoch, d.PRnd, output)
 	if err != nil {
 		return invalid("%v", err)
 	}

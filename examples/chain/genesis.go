@@ -10,6 +10,7 @@ import (
 	"github.com/shardkit/shardkit/estake"
 	"github.com/shardkit/shardkit/internal/wire"
 	"github.com/shardkit/shardkit/ledger"
+	"github.com/shardkit/shardkit/vdf"
 	"github.com/shardkit/shardkit/vdf/drg"
 )
 
@@ -42,10 +43,10 @@ type Params struct {
 }
 
 // drg returns the randomness parameters of a chain.
-func (p *Params) drg(chain shardkit.Hash) drg.Params {
+func (p *Params) drg(chain shardkit.Hash, memo *vdf.Memo) drg.Params {
 	return drg.Params{
 		Chain: chain, Bits: int(p.VDFBits), T: p.VDFT, Spread: 3,
-		Bound: time.Duration(p.VDFBound) * time.Millisecond, AllowShortDelay: p.ShortDelay,
+		Bound: time.Duration(p.VDFBound) * time.Millisecond, AllowShortDelay: p.ShortDelay, Memo: memo,
 	}
 }
 

@@ -129,7 +129,7 @@ func (r *replica) setup(now time.Duration, at *tip) error {
 		return err
 	}
 	if r.shard == 0 && c.cfg.Prove != nil {
-		r.draw, err = drg.New(drg.Config{Params: c.cfg.Genesis.Params.drg(c.id), Self: c.cfg.Self, Prove: c.cfg.Prove})
+		r.draw, err = drg.New(drg.Config{Params: c.cfg.Genesis.Params.drg(c.id, &r.rules.groups), Self: c.cfg.Self, Prove: c.cfg.Prove})
 		if err != nil {
 			return err
 		}

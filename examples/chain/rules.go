@@ -9,6 +9,7 @@ import (
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/fbft"
 	"github.com/shardkit/shardkit/ledger"
+	"github.com/shardkit/shardkit/vdf"
 	"github.com/shardkit/shardkit/xshard"
 )
 
@@ -29,6 +30,7 @@ type rules struct {
 	scheme  Scheme
 	sigs    *ledger.SignatureCache
 	mutant  mutant
+	groups  vdf.Memo // of the delay function
 
 	mu         sync.Mutex
 	committees map[shardkit.Hash]*fbft.Committee // by hash of the encoded seats

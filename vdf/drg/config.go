@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/vdf"
 )
 
 // Params fix the randomness of a chain. They are the same at every node.
@@ -26,6 +27,9 @@ type Params struct {
 	Advantage float64
 	// AllowShortDelay accepts parameters that are not safe, for demonstrations.
 	AllowShortDelay bool
+	// Memo remembers the groups of the latest epochs for this node. nil: they
+	// are made anew each time. It is no part of what nodes agree on.
+	Memo *vdf.Memo
 }
 
 // Member may contribute to a round: a member of the beacon committee with the

@@ -162,7 +162,7 @@ func CheckOutput(p Params, epoch shardkit.Epoch, pRnd shardkit.Hash, output []by
 // work on the order of one group is of no use for the next.
 func (p *Params) vdf(epoch shardkit.Epoch) (*vdf.Params, error) {
 	seed := append([]byte("shardkit/drg/group/1"), p.Chain[:]...)
-	v, err := vdf.NewParams(wire.AppendU64(seed, uint64(epoch)), p.Bits)
+	v, err := p.Memo.Params(wire.AppendU64(seed, uint64(epoch)), p.Bits)
 	if err != nil {
 		return nil, fmt.Errorf("drg: %w", err)
 	}
