@@ -16,7 +16,7 @@ const (
 	MaxSlots          = 1 << 17 // seats of an election
 	MaxValidatorSlots = 1024    // slots one validator may have registered
 	MaxKey            = 128     // bytes of a voting or VRF key
-	MaxSeats          = 1 << 16 // members of one shard's committee
+	MaxSeats          = 1 << 12 // members of one shard's committee
 )
 
 // Floor says what happens to elected bids far below the median.

@@ -345,6 +345,24 @@ func TestSigningEndsAnAbsence(t *testing.T) {
 	require.EqualValues(t, 2000, e.Total)
 }
 
+// The largest committee's records fit into the values of a ledger's state.
+func TestLargestCommittee(t *testing.T) {
+	var list []estake.Genesis
+	a := estake.Attendance{}
+	for i := range uint64(estake.MaxSeats) {
+		list = append(list, genesis(i, 1000, 1))
+		a.Seats = append(a.Seats, estake.Seat{Slot: estake.SlotID(account(i), 0), Weight: 1, Signed: true})
+	}
+	w := newChain(t, estake.DefaultParams(estake.MaxSeats), list...) // its Set panics on a long value
+	for range 70 {
+		a.Height++
+		require.NoError(t, estake.RecordSigned(w, w.p, a))
+	}
+	require.EqualValues(t, 5000, w.ends(t, 5000))
+	a.Epoch, a.Seats = 1, append(a.Seats, estake.Seat{Weight: 1})
+	require.ErrorIs(t, estake.RecordSigned(w, w.p, a), estake.ErrRoster)
+}
+
 // A shard that makes no blocks, however long, makes nobody absent; nor does
 // one that makes them slowly, beyond GapMillis for each.
 func TestStalledShardExpelsNobody(t *testing.T) {

@@ -3,6 +3,7 @@ package reshard
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -190,10 +191,7 @@ func (t *table) deal(shards int) *deal {
 // sorted returns the units in canonical order, refusing duplicates and units
 // without a vote.
 func sorted(units []Unit) ([]Unit, error) {
-	s := slices.Clone(units)
-	if !slices.IsSortedFunc(s, Unit.Compare) {
-		slices.SortFunc(s, Unit.Compare)
-	}
+	s := ordered(slices.Clone(units), func(u *Unit) *Unit { return u })
 	for i := range s {
 		if s[i].Weight == 0 {
 			return nil, fmt.Errorf("reshard: unit %v/%d has no weight", s[i].Slot, s[i].Share)
@@ -203,6 +201,34 @@ func sorted(units []Unit) ([]Unit, error) {
 		}
 	}
 	return s, nil
+}
+
+// ordered puts a list into the canonical order of its units. It sorts short
+// keys in place of the long elements.
+func ordered[T any](list []T, unit func(*T) *Unit) []T {
+	type ranked struct {
+		key uint64 // the slot's first bytes: mostly decides
+		i   int
+	}
+	compare := func(a, b ranked) int {
+		if c := cmp.Compare(a.key, b.key); c != 0 {
+			return c
+		}
+		return unit(&list[a.i]).Compare(*unit(&list[b.i]))
+	}
+	order := make([]ranked, len(list))
+	for i := range list {
+		order[i] = ranked{binary.BigEndian.Uint64(unit(&list[i]).Slot[:]), i}
+	}
+	if slices.IsSortedFunc(order, compare) {
+		return list
+	}
+	slices.SortFunc(order, compare)
+	out := make([]T, len(list))
+	for n, r := range order {
+		out[n] = list[r.i]
+	}
+	return out
 }
 
 // A placed unit is a unit with its shard.
@@ -221,7 +247,7 @@ func flatten(a Assignment) ([]placed, error) {
 			old = append(old, placed{u, int32(s)})
 		}
 	}
-	slices.SortFunc(old, func(x, y placed) int { return x.unit.Compare(y.unit) })
+	old = ordered(old, func(p *placed) *Unit { return &p.unit })
 	for i := 1; i < len(old); i++ {
 		if u := old[i].unit; u.Compare(old[i-1].unit) == 0 {
 			return nil, fmt.Errorf("reshard: unit %v/%d twice in the previous assignment", u.Slot, u.Share)
