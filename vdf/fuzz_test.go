@@ -88,6 +88,62 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
+// Other forms of the same class are not a second encoding of it.
+func TestUnreducedIsRefused(t *testing.T) {
+	p := testGroup(t, 512)
+	h, c := &Harmony{512, p.d}, &Chia{512, p.d}
+	tried := 0
+	for i := range 40 {
+		f := p.input([]byte{byte(i)})
+		for range 5 {
+			f = square(p.d, f)
+		}
+		two := new(big.Int).Lsh(f.a, 1)
+		for _, g := range []form{
+			{f.a, new(big.Int).Add(f.b, two), nil},
+			{f.a, new(big.Int).Sub(f.b, two), nil},
+			{f.c, new(big.Int).Neg(f.b), nil},
+			{new(big.Int).Neg(f.a), f.b, nil},
+		} {
+			_, err := checkedForm(p.d, g.a, g.b)
+			require.ErrorIs(t, err, ErrEncoding)
+			if g.a.BitLen() > 256 || g.b.BitLen() > 256 || g.a.Sign() < 0 {
+				continue
+			}
+			tried++
+			_, err = parseForm(p.d, 512, appendForm(nil, g, 512))
+			require.ErrorIs(t, err, ErrEncoding)
+			_, err = h.parse(h.encode(g))
+			require.ErrorIs(t, err, ErrEncoding)
+		}
+	}
+	require.Greater(t, tried, 40)
+	minus := form{bigOne, big.NewInt(-1), nil} // the identity has b = 1
+	_, err := parseForm(p.d, 512, appendForm(nil, minus, 512))
+	require.ErrorIs(t, err, ErrEncoding)
+
+	// Many cofactors lead to the same b; Chia's format means one.
+	lax := 0
+	for n := int64(1 << 10); n < 1<<11; n += 16 {
+		f := primeForm(p.d, n)
+		z := compress(f)
+		for k := int64(1); k < 200; k++ {
+			b := c.encode(f)
+			putLittle(b[chiaHeader+2*16:chiaHeader+3*16], big.NewInt(k))
+			g, err := c.parseLax(b)
+			if err != nil || z.t.CmpAbs(big.NewInt(k)) == 0 {
+				continue
+			}
+			lax++
+			if !bytes.Equal(c.encode(g), b) {
+				_, err = c.parse(b)
+				require.ErrorIs(t, err, ErrEncoding)
+			}
+		}
+	}
+	require.Positive(t, lax)
+}
+
 // Chia's format stores b as a remainder and a multiple; a lax decoder takes
 // other pairs that come to another b of the same class, or to the same one.
 func TestChiaIsStrict(t *testing.T) {

@@ -54,6 +54,22 @@ func TestSelectIsExact(t *testing.T) {
 	}
 }
 
+// With too few digits the answer is none, never a wrong one.
+func TestSelectKnowsItsLimits(t *testing.T) {
+	unsure := 0
+	for i := range 1 << 16 {
+		beta := []byte{byte(i >> 8), byte(i)}
+		want, err := vrf.Select(beta, 20, 31, 7)
+		require.NoError(t, err)
+		if j, ok := vrf.Invert(beta, 16, 20, 31, 7); !ok {
+			unsure++
+		} else if j != want {
+			t.Fatalf("%x: %d, want %d", beta, j, want)
+		}
+	}
+	require.Positive(t, unsure)
+}
+
 // The counts of 4000 selections follow the binomial distribution: chi-square
 // with the bins 0…5 and more, six degrees of freedom, at 99.9 %.
 func TestSelectDistribution(t *testing.T) {

@@ -108,6 +108,19 @@ func TestMalformed(t *testing.T) {
 			require.ErrorIs(t, vrf.CheckKey(s, b), vrf.ErrKey, k.name)
 		}
 	}
+	// y and y + p are the same coordinate: only the first may be written.
+	points := 0
+	for y := byte(2); y < 19; y++ {
+		canonical := append([]byte{y}, make([]byte, 31)...)
+		if vrf.CheckKey(vrf.EdwardsELL2, canonical) != nil {
+			continue
+		}
+		points++
+		other := bytes.Repeat([]byte{255}, 32)
+		other[0], other[31] = 0xed+y, 0x7f
+		require.ErrorIs(t, vrf.CheckKey(vrf.EdwardsELL2, other), vrf.ErrKey, "y = %d + p", y)
+	}
+	require.Positive(t, points)
 	p := "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff" // the field's prime
 	for _, h := range []string{"", "00", "02" + p, "03" + p, "04" + p, "02" + "00" + p[2:60] + "0000", "00" + p} {
 		b, err := hex.DecodeString(h)
@@ -144,11 +157,12 @@ func TestScalarIsReduced(t *testing.T) {
 				c += uint16(z[k]) + uint16(q[k])
 				z[k], c = byte(c), c>>8
 			}
-			if c != 0 {
-				continue // the sum has 257 bits
+			if c != 0 { // the sum has 257 bits; any s that is too large will do
+				copy(z, bytes.Repeat([]byte{255}, 32))
 			}
 			_, err = vrf.Verify(s, key.Public(), []byte{byte(i)}, pi)
 			require.ErrorIs(t, err, vrf.ErrProof)
+			require.ErrorContains(t, err, "reduced")
 		}
 	}
 }
@@ -186,13 +200,15 @@ func TestBatchNamesTheBad(t *testing.T) {
 	require.Empty(t, betas)
 }
 
-// Errors that cancel in a plain sum do not cancel under the coefficients.
+// Errors that cancel in a plain sum, as these do in both equations, do not
+// cancel under the coefficients.
 func TestBatchCancellation(t *testing.T) {
-	items := batch(t, 2)
-	s0, s1 := items[0].Proof[96:], items[1].Proof[96:]
-	s0[0] += 2
-	s1[0] -= 2
-	_, err := vrf.VerifyBatch(vrf.EdwardsELL2, items)
+	one := batch(t, 1)[0]
+	other := one
+	one.Proof, other.Proof = bytes.Clone(one.Proof), bytes.Clone(one.Proof)
+	one.Proof[97]++ // s + 256 and s - 256; the carry that is not there is another key's luck
+	other.Proof[97]--
+	_, err := vrf.VerifyBatch(vrf.EdwardsELL2, []vrf.Item{one, other})
 	require.Error(t, err)
 }
 

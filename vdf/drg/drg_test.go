@@ -114,7 +114,7 @@ func TestForgedSets(t *testing.T) {
 		func(s []byte) []byte { return s[:len(s)-1] },
 		func(s []byte) []byte { return append(s[:len(s):len(s)], 0) },
 		func(s []byte) []byte { s = append([]byte(nil), s...); s[40] ^= 1; return s },
-		func(s []byte) []byte { s = append([]byte(nil), s...); s[17]--; return s[:len(s)-130] }, // one less than it says, or needs
+		func(s []byte) []byte { s = append([]byte(nil), s...); s[17] = 2; return s[:18+2*130] }, // less than Need
 	}
 	w := newWorld(t, 7, simnet.Config{Seed: 6}, nil)
 	for i, f := range forge {
@@ -181,7 +181,90 @@ func TestDeliverRefuses(t *testing.T) {
 	require.ErrorIs(t, core.Deliver(0, w.ids[2], msg), drg.ErrForeign)
 	require.ErrorIs(t, core.Deliver(0, w.ids[1], append(msg, 0)), drg.ErrMalformed)
 	require.NoError(t, core.Deliver(0, w.ids[1], msg))
-	require.Len(t, core.Ready().Jobs, 1)
-	require.NoError(t, core.Deliver(0, w.ids[1], msg)) // a repetition makes no work
+	jobs := core.Ready().Jobs
+	require.Len(t, jobs, 1)
+	require.NoError(t, core.Deliver(0, w.ids[1], msg)) // a repetition makes no work, now
+	core.Done(0, jobs[0].Run())
+	require.Empty(t, core.Ready().Jobs) // or later
+	require.NoError(t, core.Deliver(0, w.ids[1], msg))
 	require.Empty(t, core.Ready().Jobs)
+}
+
+// Every way in which a set can be wrong.
+func TestCheckSetRefuses(t *testing.T) {
+	e := draw(t, demo, 7, 4)
+	e.Round.Need = 3
+	entry := func(i int) []byte { return e.Set[18+130*i : 18+130*(i+1)] }
+	set := func(count byte, entries ...int) []byte {
+		s := append([]byte(nil), e.Set[:18]...)
+		s[17] = count
+		for _, i := range entries {
+			s = append(s, entry(i)...)
+		}
+		return s
+	}
+	for _, good := range [][]byte{set(4, 0, 1, 2, 3), set(3, 0, 1, 2), set(3, 0, 2, 3)} {
+		_, err := drg.CheckSet(demo, e.Round, good)
+		require.NoError(t, err)
+	}
+	other := set(3, 0, 1, 2)
+	copy(other[18+2:], entry(1)[2:]) // another's proof
+	beyond := set(3, 0, 1, 2)
+	beyond[18+2*130+1] = 4 // no such member
+	epoch, attempt := set(3, 0, 1, 2), set(3, 0, 1, 2)
+	epoch[9]++
+	attempt[13]++
+	for name, bad := range map[string][]byte{
+		"empty": nil, "too light": set(2, 0, 1), "twice": set(3, 0, 1, 1), "one member for three": set(3, 0, 0, 0),
+		"out of order": set(3, 1, 0, 2), "count too high": set(4, 0, 1, 2), "count too low": set(2, 0, 1, 2),
+		"trailing": append(set(3, 0, 1, 2), 0), "another's proof": other, "no such member": beyond,
+		"another epoch": epoch, "another attempt": attempt,
+	} {
+		_, err := drg.CheckSet(demo, e.Round, bad)
+		require.ErrorIs(t, err, drg.ErrSet, name)
+	}
+	r := e.Round
+	r.Members = append(r.Members[:3:3], r.Members[0])
+	_, err := drg.CheckSet(demo, r, e.Set)
+	require.Error(t, err) // a slot twice
+}
+
+// Results of jobs of a drawing that is over do not touch the next.
+func TestStaleResults(t *testing.T) {
+	w := newWorld(t, 4, simnet.Config{}, nil)
+	w.round.Need, w.round.Leaders = 1, w.ids[:1]
+	sender, err := drg.New(drg.Config{Params: demo, Self: w.ids[1], Prove: w.keys[1].Prove})
+	require.NoError(t, err)
+	require.NoError(t, sender.Start(0, w.round))
+	sender.Done(0, sender.Ready().Jobs[0].Run())
+	msg := sender.Ready().Messages[0].Data
+
+	core, err := drg.New(drg.Config{Params: demo, Self: w.ids[0]})
+	require.NoError(t, err)
+	require.NoError(t, core.Start(0, w.round))
+	require.NoError(t, core.Deliver(0, w.ids[1], msg))
+	old := core.Ready().Jobs[0].Run()
+	next := w.round
+	next.Attempt++
+	require.NoError(t, core.Start(0, next))
+	core.Done(0, old)
+	require.Nil(t, core.Set())
+	require.Empty(t, core.Ready().Invalid)
+
+	// The same for an evaluation that was given up: the core asks again, under
+	// another key, as a pool may have kept the result of the first.
+	core.Committed(0, shardkit.Hash{1})
+	job := core.Ready().Jobs[0]
+	core.Stop(0)
+	require.NoError(t, core.Start(0, next))
+	core.Committed(0, shardkit.Hash{1})
+	require.Len(t, core.Ready().Jobs, 1)
+	core.Done(0, job.Run())
+	require.Nil(t, core.Output())
+	again := core.Ready().Jobs
+	require.Len(t, again, 1)
+	require.NotEqual(t, job.Key, again[0].Key)
+	core.Done(0, again[0].Run())
+	_, err = drg.CheckOutput(demo, next.Epoch, shardkit.Hash{1}, core.Output())
+	require.NoError(t, err)
 }
