@@ -188,6 +188,9 @@ func (l *Log) resume(tail logTail) error {
 		err = f.Sync()
 	}
 	if err == nil {
+		err = l.fs.SyncDir(l.dir) // the process may have ended between the file and its name
+	}
+	if err == nil {
 		err = l.seal()
 	}
 	if err != nil {

@@ -58,7 +58,9 @@ func (f osLogFS) Create(name string) (LogFile, error) {
 	return f.open(name, os.O_CREATE|os.O_EXCL)
 }
 
-// makeDir makes dir and those above it, each with a durable name.
+// makeDir makes dir and those above it, each with a durable name. A process
+// before may have ended between making a directory and its name being durable,
+// so that is seen to also if there is one.
 func (f osLogFS) makeDir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -66,11 +68,8 @@ func (f osLogFS) makeDir(dir string) error {
 			err = os.Mkdir(dir, 0o700)
 		}
 	}
-	switch {
-	case err == nil:
-		return f.SyncDir(filepath.Dir(dir))
-	case errors.Is(err, fs.ErrExist):
-		return nil
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		err = f.SyncDir(filepath.Dir(dir))
 	}
 	return err
 }
