@@ -43,7 +43,10 @@ type Config struct {
 	MaxRate    Limits // bytes per second taken from one peer; the rest waits there. 0: unlimited
 	Window     int    // bytes of one class and peer that may be under way unread. 0: 2 MiB
 	MaxPeers   int    // connections. 0: 1024
-	MaxPerIP   int    // connections accepted from one IP address; loopback is exempt. 0: 32
+	// MaxStrangers bounds the connections accepted from peers of whom neither
+	// SetAddr nor Resolve knows. 0: half of MaxPeers
+	MaxStrangers int
+	MaxPerIP     int // connections accepted from one IP address; loopback is exempt. 0: 32
 
 	Patience    time.Duration // how long a message waits for a connection. 0: 10 s
 	DialTimeout time.Duration // of one attempt. 0: 4 s
@@ -105,6 +108,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	set(&c.Window, 2<<20)
 	set(&c.MaxPeers, 1024)
+	set(&c.MaxStrangers, max(c.MaxPeers/2, 1))
 	set(&c.MaxPerIP, 32)
 	setTime := func(v *time.Duration, def time.Duration) {
 		if *v == 0 {
@@ -120,7 +124,7 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("quicnet: Config: limits of class %s: negative, over 2 GiB, or a queue too small for one message", classNames[i])
 		}
 	}
-	if c.Window < 1<<10 || c.MaxPeers < 0 || c.MaxPerIP < 0 || min(c.Patience, c.DialTimeout, c.MaxBackoff, c.IdleTimeout) < 0 {
+	if c.Window < 1<<10 || c.MaxPeers < 0 || c.MaxPerIP < 0 || c.MaxStrangers < 0 || min(c.Patience, c.DialTimeout, c.MaxBackoff, c.IdleTimeout) < 0 {
 		return c, errors.New("quicnet: Config: negative value, or Window below 1 KiB")
 	}
 	if c.Addr == "" {

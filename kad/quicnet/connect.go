@@ -63,49 +63,55 @@ func (h *Host) welcome(conn *quic.Conn) {
 		return
 	}
 	p, err := h.peer(id)
-	if err == nil {
-		err = h.checkIP(id, conn.RemoteAddr())
-	}
 	if err != nil {
-		h.rejected.Add(1)
-		h.cfg.Logger.Debug("connection refused", "peer", id, "err", err)
-		conn.CloseWithError(codeRefused, err.Error())
+		h.refuse(conn, id, codeRefused, err)
 		return
 	}
 	s := newSession(h, p, conn, false)
+	_, known := h.address(id)
+	s.stranger = !known
+	if err := h.checkRoom(s); err != nil {
+		h.refuse(conn, id, codeRefused, err)
+		return
+	}
 	if !p.join(s) {
-		h.rejected.Add(1)
-		conn.CloseWithError(codeDuplicate, "duplicate")
+		h.refuse(conn, id, codeDuplicate, errors.New("duplicate"))
 		return
 	}
 	h.accepted.Add(1)
-	if _, err := s.stream(shardkit.ClassVote); err == nil { // the greeting
-		p.mu.Lock()
-		p.kick()
-		p.mu.Unlock()
-	}
+	_, _ = s.stream(shardkit.ClassVote) // the greeting; if it fails, so does follow
 	h.follow(s)
 }
 
-// checkIP bounds the connections of one address, so that somebody with many
-// keys but few addresses cannot take all places.
-func (h *Host) checkIP(id shardkit.NodeID, addr net.Addr) error {
-	ip, ok := ipOf(addr)
-	if !ok || ip.IsLoopback() {
-		return nil
-	}
-	same := 0
+func (h *Host) refuse(conn *quic.Conn, id shardkit.NodeID, code quic.ApplicationErrorCode, err error) {
+	h.rejected.Add(1)
+	h.cfg.Logger.Debug("connection refused", "peer", id, "err", err)
+	conn.CloseWithError(code, err.Error())
+}
+
+// checkRoom bounds the connections of one address and of strangers, so that
+// somebody with many keys, or many addresses too, cannot take all places.
+func (h *Host) checkRoom(s *session) error {
+	ip, ok := ipOf(s.conn.RemoteAddr())
+	exempt := !ok || ip.IsLoopback()
+	same, strangers := 0, 0
 	for _, p := range h.table() {
 		p.mu.Lock()
-		if p.id != id && p.cur != nil && !p.cur.dialed {
-			if other, ok := ipOf(p.cur.conn.RemoteAddr()); ok && other == ip {
+		if o := p.cur; p != s.peer && o != nil && !o.dialed {
+			if other, ok := ipOf(o.conn.RemoteAddr()); ok && other == ip {
 				same++
+			}
+			if o.stranger {
+				strangers++
 			}
 		}
 		p.mu.Unlock()
 	}
-	if same >= h.cfg.MaxPerIP {
-		return &LimitError{Limit: "MaxPerIP", Max: h.cfg.MaxPerIP, Got: same + 1, Peer: id}
+	if !exempt && same >= h.cfg.MaxPerIP {
+		return &LimitError{Limit: "MaxPerIP", Max: h.cfg.MaxPerIP, Got: same + 1, Peer: s.peer.id}
+	}
+	if s.stranger && strangers >= h.cfg.MaxStrangers {
+		return &LimitError{Limit: "MaxStrangers", Max: h.cfg.MaxStrangers, Got: strangers + 1, Peer: s.peer.id}
 	}
 	return nil
 }
@@ -125,7 +131,7 @@ func (h *Host) follow(s *session) {
 	s.peer.lost(s)
 }
 
-// connect dials a peer and waits for its greeting.
+// connect dials a peer, waits for its greeting and confirms it.
 func (h *Host) connect(ctx context.Context, p *peer) (*session, error) {
 	h.dials.Add(1)
 	addr, ok := p.nextAddr()
@@ -156,7 +162,8 @@ func (h *Host) connect(ctx context.Context, p *peer) (*session, error) {
 		p.mu.Lock()
 		p.good = addr
 		p.mu.Unlock()
-		return s, nil
+		_, err := s.stream(shardkit.ClassVote) // the confirmation
+		return s, err
 	case <-conn.Context().Done():
 		return nil, context.Cause(conn.Context())
 	case <-ctx.Done():

@@ -32,7 +32,8 @@
 //  1. The dialer connects and waits.
 //  2. The acceptor looks at the id (Accept, limits). It refuses by closing the
 //     connection with a code, or greets by opening its vote stream.
-//  3. After the greeting both sides send.
+//  3. The dialer opens its own vote stream, and both sides send. Nothing is
+//     sent on a connection of which the other side might not be certain.
 //
 // If two nodes dial each other at the same time, the connection dialed by the
 // smaller id stays: while the smaller id is dialing, and for as long after as

@@ -58,7 +58,7 @@ func (p *peer) send(class uint8, data []byte) error {
 		return errGone
 	}
 	o, limit, size := &p.out[class], p.h.cfg.MaxQueue[class], len(data)+itemCost
-	if p.cur != nil && !o.writing && len(o.items) == 0 && p.cur.try(class, data) {
+	if p.cur != nil && p.cur.ready && !o.writing && len(o.items) == 0 && p.cur.try(class, data) {
 		p.h.sent[class].add(len(data))
 		return nil
 	}
@@ -102,7 +102,7 @@ func (p *peer) kick() {
 			}
 			return
 		}
-		if !o.writing {
+		if !o.writing && p.cur.ready {
 			o.writing = p.h.spawn(func() { p.write(uint8(c)) })
 		}
 	}
@@ -138,7 +138,7 @@ func (p *peer) write(class uint8) {
 	for {
 		p.mu.Lock()
 		s := p.cur
-		if s == nil || len(o.items) == 0 {
+		if s == nil || !s.ready || len(o.items) == 0 {
 			o.writing = false
 			p.kick()
 			p.mu.Unlock()
@@ -220,6 +220,17 @@ func (p *peer) wake() {
 	if p.joined != nil {
 		close(p.joined)
 		p.joined = nil
+	}
+}
+
+// confirm says that the dialer has taken our greeting, and so will stay with
+// the connection.
+func (p *peer) confirm(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.ready = true
+	if p.cur == s {
+		p.kick()
 	}
 }
 
@@ -325,7 +336,7 @@ func (p *peer) try() {
 	case p.cur != nil || p.gone: // somebody was faster
 		p.h.spawnClose(s, codeDuplicate, "duplicate")
 	default:
-		p.cur = s
+		p.cur, s.ready = s, true
 	}
 	p.mu.Unlock()
 	if err != nil {
@@ -338,7 +349,7 @@ func (p *peer) try() {
 func (p *peer) connected() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.cur != nil
+	return p.cur != nil && p.cur.ready
 }
 
 // idle reports whether the entry can be forgotten.

@@ -345,6 +345,27 @@ func TestAcceptDecides(t *testing.T) {
 	require.Equal(t, []got{{c.ID(), 0, "yes"}}, inB.list())
 }
 
+// Strangers cannot take all places from those we know.
+func TestStrangers(t *testing.T) {
+	b, in := listen(t, 9, func(c *quicnet.Config) { c.MaxStrangers = 2 })
+	var hosts []*quicnet.Host
+	for i := range 4 {
+		h, _ := listen(t, i, nil)
+		h.SetAddr(b.ID(), b.Addr())
+		hosts = append(hosts, h)
+	}
+	for i := range 2 {
+		send(t, hosts[i], b, 0, "stranger")
+		eventually(t, func() bool { return in.len() == i+1 })
+	}
+	send(t, hosts[2], b, 0, "one too many")
+	eventually(t, func() bool { return b.Stats().Rejected > 0 })
+	b.SetAddr(hosts[3].ID(), hosts[3].Addr())
+	send(t, hosts[3], b, 0, "known")
+	eventually(t, func() bool { return in.len() == 3 })
+	require.Equal(t, "known", in.list()[2].msg)
+}
+
 func TestWrongNetworkAndWrongKey(t *testing.T) {
 	a, _ := listen(t, 0, nil)
 	other, in := listen(t, 1, func(c *quicnet.Config) { c.Network = "other" })

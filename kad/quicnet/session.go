@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
-
-	"github.com/shardkit/shardkit"
 )
 
 // Codes with which a connection is closed.
@@ -32,12 +30,15 @@ const headerSize = 4
 
 // session is one connection to an authenticated peer.
 type session struct {
-	h      *Host
-	peer   *peer
-	conn   *quic.Conn
-	dialed bool // by us
-	since  time.Time
+	h        *Host
+	peer     *peer
+	conn     *quic.Conn
+	dialed   bool // by us
+	stranger bool // dialed by somebody whose address we were not told
+	since    time.Time
+	ready    bool // both sides are certain of it; guarded by peer.mu
 
+	met     sync.Once
 	greeted chan struct{} // closed when the peer's first stream has come
 	seen    [classes]atomic.Bool
 
@@ -143,9 +144,12 @@ func (s *session) readStream(st io.Reader) error {
 	if class >= classes || s.seen[class].Swap(true) {
 		return &ProtocolError{s.peer.id, fmt.Sprintf("unknown or second stream of class %d", class)}
 	}
-	if class == shardkit.ClassVote {
+	s.met.Do(func() {
 		close(s.greeted)
-	}
+		if !s.dialed {
+			s.peer.confirm(s)
+		}
+	})
 	limit := s.h.cfg.MaxMessage[class]
 	bucket := bucket{rate: s.h.cfg.MaxRate[class]}
 	var header [headerSize]byte
