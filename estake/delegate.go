@@ -166,6 +166,9 @@ func (t Redelegate) apply(r *run) error {
 	if err != nil {
 		return err
 	}
+	if amount < r.p.MinDelegation { // or dust could use up the targets of an epoch
+		return refuse(ErrAmount, "%d, at least %d", amount, r.p.MinDelegation)
+	}
 	list, had, err := loadLiens(r.s, t.From, r.now)
 	if err != nil {
 		return err
@@ -177,13 +180,18 @@ func (t Redelegate) apply(r *run) error {
 	// What leaves one pool enters another: bonded as before.
 	r.leave(v, d, points, t.Compound)
 	r.g.Bonded += amount
+	if err := list.save(r.s, v, r.now, had); err != nil {
+		return err
+	}
+	return t.store(r, v, w, d, mine)
+}
+
+// store writes what a redelegation has changed, but for the liens.
+func (t Redelegate) store(r *run, v, w *validator, d *delegation, mine uint64) error {
 	if err := d.save(r.s, t.From, r.ctx.Sender); err != nil {
 		return err
 	}
 	if err := r.addPoints(keyMover(t.From, r.now, t.To, r.ctx.Sender), mine); err != nil {
-		return err
-	}
-	if err := list.save(r.s, v, r.now, had); err != nil {
 		return err
 	}
 	if err := r.g.keep(r.s, v); err != nil {

@@ -42,7 +42,7 @@ type Params struct {
 	MinBidPPM         uint32 // bids below this part of the median win no seat. 0: none is refused
 	MinBid            uint64 // bids below it win no seat. 0: any bid above zero may
 	MinSelf           uint64 // own stake without which a validator is not elected. 0: none needed
-	MinDelegation     uint64 // least amount of a delegation. 0: 1
+	MinDelegation     uint64 // least amount of a delegation or redelegation. 0: 1
 	Lambda            uint64 // voting shares per shard, for VotePrice; not 0
 
 	// DutyEpochs lie between the election that counts a stake and the epoch in
