@@ -2,6 +2,7 @@ package chain
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/shardkit/shardkit"
@@ -97,6 +98,9 @@ func (r *replica) tick(now time.Duration) {
 	if r.draw != nil {
 		r.draw.Tick(now)
 	}
+	for _, p := range slices.Clone(r.blocks) {
+		r.obtain(now, p)
+	}
 	r.work(now)
 	r.propose(now)
 	r.unstick(now)
@@ -121,6 +125,11 @@ func (r *replica) wake() (at time.Duration, ok bool) {
 	soonest(r.server.Wake())
 	if r.draw != nil {
 		soonest(r.draw.Wake())
+	}
+	for _, p := range r.blocks {
+		if p.early {
+			soonest(r.notBefore(p), true)
+		}
 	}
 	if r.following {
 		soonest(r.moved+stuckAfter, true)

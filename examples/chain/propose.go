@@ -19,7 +19,9 @@ type proposal struct {
 	hash    shardkit.Hash
 	header  *ledger.Header
 	encoded []byte
-	ref     []byte // under which the body can be had
+	ref     []byte          // under which the body can be had
+	from    shardkit.NodeID // who announced ref
+	early   bool            // its time is ahead of the clock: not looked at yet
 	body    []byte
 	logged  bool   // header and body are in the log
 	busy    bool   // being executed
@@ -281,18 +283,29 @@ func (r *replica) onValidate(now time.Duration, v fbft.Validate) {
 	}
 	p.asked = true
 	if p.block == nil && p.err == nil && p.body == nil && len(v.Ref) > 0 {
-		limit := r.core.wall(now) + uint64(r.core.cfg.Genesis.Params.MaxDrift)
-		if p.header.Time > limit {
-			r.judge(now, p, invalid("time %d is ahead of the clock", p.header.Time))
-			return
-		}
-		p.ref = v.Ref
-		if err := r.spread.Obtain(now, uint64(r.tip.out.meta.next()), v.From, v.Ref); err != nil {
-			r.judge(now, p, err)
-			return
-		}
+		p.ref, p.from, p.early = v.Ref, v.From, true
+		r.obtain(now, p)
+		return
 	}
 	r.examine(now, p)
+}
+
+// obtain asks for a proposal's body, as soon as the proposal's time is not
+// ahead of this node's clock by more than the drift that is allowed.
+func (r *replica) obtain(now time.Duration, p *proposal) {
+	if !p.early || now < r.notBefore(p) {
+		return
+	}
+	p.early = false
+	if err := r.spread.Obtain(now, uint64(r.tip.out.meta.next()), p.from, p.ref); err != nil {
+		r.judge(now, p, err)
+	}
+}
+
+// notBefore is when a proposal may be looked at.
+func (r *replica) notBefore(p *proposal) time.Duration {
+	ahead := int64(p.header.Time) - int64(r.core.cfg.Wall) - int64(r.core.cfg.Genesis.Params.MaxDrift)
+	return time.Duration(min(max(ahead, 0), int64(1<<40))) * time.Millisecond
 }
 
 // onDelivered takes a body, or the news that there is none.
