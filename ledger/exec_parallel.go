@@ -108,19 +108,40 @@ func (g *group) put(key, value []byte, ok bool) error {
 	return nil
 }
 
-// groups finds the connected components of the transactions: two are
-// connected if one may write what the other touches. It returns nil if some
-// transaction cannot tell, or if spreading does not pay for workers.
-func groups(ctx *Context, txs []*Transaction, ex Accessor, workers int) []*group {
+// groups divides a block into its connected components. It returns nil if some
+// transaction cannot tell what it touches, or if spreading does not pay.
+func groups(ctx *Context, txs []*Transaction, ex Accessor) []*group {
 	sets := make([]AccessSet, len(txs))
-	parts := newPartition(len(txs))
-	writers := make(map[string]int)
 	var total uint64
 	for i, tx := range txs {
 		if !ex.Access(ctx, tx, &sets[i]) {
 			return nil
 		}
 		total += sets[i].Cost
+	}
+	// The time that the longest of the workers needs is at least an equal
+	// share; the first look saves making groups of what is cheap anyway.
+	price := costSpread * uint64(len(txs))
+	share := total / uint64(ctx.Workers)
+	if share+price >= total {
+		return nil
+	}
+	all := gather(connect(sets), sets)
+	for _, g := range all {
+		share = max(share, g.cost)
+	}
+	if share+price >= total {
+		return nil
+	}
+	return all
+}
+
+// connect joins transactions of which one may write what the other touches.
+// Readers of a key that nobody writes stay apart.
+func connect(sets []AccessSet) partition {
+	parts := newPartition(len(sets))
+	writers := make(map[string]int)
+	for i := range sets {
 		for _, k := range sets[i].Writes {
 			if w, ok := writers[string(k)]; ok {
 				parts.join(w, i)
@@ -129,9 +150,6 @@ func groups(ctx *Context, txs []*Transaction, ex Accessor, workers int) []*group
 			}
 		}
 	}
-	if total/uint64(workers)+costSpread*uint64(len(txs)) >= total {
-		return nil
-	}
 	for i := range sets {
 		for _, k := range sets[i].Reads {
 			if w, ok := writers[string(k)]; ok {
@@ -139,23 +157,23 @@ func groups(ctx *Context, txs []*Transaction, ex Accessor, workers int) []*group
 			}
 		}
 	}
+	return parts
+}
+
+// gather makes a group of each part, in order of their first transactions.
+func gather(parts partition, sets []AccessSet) (all []*group) {
 	byRoot := make(map[int]*group)
-	var all []*group
-	var largest uint64
-	for i := range txs {
-		g := byRoot[parts.find(i)]
+	for i := range sets {
+		root := parts.find(i)
+		g := byRoot[root]
 		if g == nil {
 			g = &group{cells: make(map[string]*accessCell)}
-			byRoot[parts.find(i)] = g
+			byRoot[root] = g
 			all = append(all, g)
 		}
 		g.txs = append(g.txs, i)
 		g.sets = append(g.sets, &sets[i])
 		g.cost += sets[i].Cost
-		largest = max(largest, g.cost)
-	}
-	if max(largest, total/uint64(workers))+costSpread*uint64(len(txs)) >= total {
-		return nil
 	}
 	return all
 }
@@ -249,7 +267,7 @@ func (g *group) run(ctx *Context, txs []*Transaction, ex Executor) {
 // executeSpread is executeInOrder over several processors. done is false if
 // it has left s and out untouched and executing in order must decide.
 func executeSpread(ctx *Context, s KV, txs []*Transaction, ex Accessor, out *xshard.Outbox) (fees []uint64, done bool, err error) {
-	all := groups(ctx, txs, ex, ctx.Workers)
+	all := groups(ctx, txs, ex)
 	if all == nil || uint32(ctx.Shard) >= max(ctx.Shards, 1) {
 		return nil, false, nil
 	}

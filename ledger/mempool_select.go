@@ -22,33 +22,16 @@ const maxMisses = 64
 //
 // The cost goes with what is selected, not with what is pending.
 func (m *Mempool) Select(maxCount, maxBytes int, account func(Address) Account) []*Transaction {
-	next := heap[candidate]{
-		before: func(a, b candidate) bool { return better(a.p, b.p) },
-		place:  func(candidate, int) {},
-	}
-	// The heads are a heap: whoever may come next is a child of one that came.
-	reach := func(i int) {
-		if i < len(m.heads.items) {
-			next.push(candidate{p: m.heads.items[i].txs[0], head: i})
-		}
-	}
-	reach(0)
+	w := walk{pool: m, account: account}
+	w.next.before = func(a, b candidate) bool { return better(a.p, b.p) }
+	w.next.place = func(candidate, int) {}
+	w.reach(0)
 	var picked []*Transaction
 	misses := 0
-	for len(next.items) > 0 && len(picked) < maxCount && misses < maxMisses {
-		c := next.remove(0)
-		if c.head >= 0 {
-			reach(2*c.head + 1)
-			reach(2*c.head + 2)
-		}
-		if !c.open {
-			if c = begin(c.p.queue, account); c.p == nil {
-				continue
-			}
-			if c.p != c.p.queue.txs[0] {
-				next.push(c)
-				continue
-			}
+	for len(picked) < maxCount && misses < maxMisses {
+		c, ok := w.pop()
+		if !ok {
+			break
 		}
 		cost, _ := c.p.tx.Cost()
 		if cost > c.left {
@@ -61,17 +44,56 @@ func (m *Mempool) Select(maxCount, maxBytes int, account func(Address) Account) 
 		maxBytes -= int(c.p.price.size)
 		picked = append(picked, c.p.tx)
 		if follow := c.p.queue.after(c.p); follow != nil {
-			next.push(candidate{p: follow, head: -1, left: c.left - cost, open: true})
+			w.next.push(candidate{p: follow, head: -1, left: c.left - cost, open: true})
 		}
 	}
 	return picked
 }
 
+// walk goes through the pool from the best transaction on, without changing
+// it. The heads of the senders are a heap: whoever may come next is a child of
+// one that came, so only as much of it is looked at as is taken.
+type walk struct {
+	pool    *Mempool
+	account func(Address) Account
+	next    heap[candidate]
+}
+
+// reach takes the sender at a place of the heap into consideration.
+func (w *walk) reach(i int) {
+	if heads := w.pool.heads.items; i < len(heads) {
+		w.next.push(candidate{p: heads[i].txs[0], head: i})
+	}
+}
+
+// pop returns the best that can be used, which is open.
+func (w *walk) pop() (candidate, bool) {
+	for len(w.next.items) > 0 {
+		c := w.next.remove(0)
+		if c.head >= 0 {
+			w.reach(2*c.head + 1)
+			w.reach(2*c.head + 2)
+		}
+		if c.open {
+			return c, true
+		}
+		first := c.p
+		if c = w.begin(first.queue); c.p == first {
+			return c, true
+		}
+		// The account is further than the pool knows: another turn for what it can use.
+		if c.p != nil {
+			w.next.push(c)
+		}
+	}
+	return candidate{}, false
+}
+
 // begin returns the sender's first transaction that the account can use.
-func begin(q *queue, account func(Address) Account) candidate {
+func (w *walk) begin(q *queue) candidate {
 	acc := q.acc
-	if account != nil {
-		acc = account(q.sender)
+	if w.account != nil {
+		acc = w.account(q.sender)
 	}
 	_, p := q.find(acc.Nonce)
 	return candidate{p: p, head: -1, left: acc.Balance, open: true}
