@@ -50,9 +50,9 @@ type StateConfig struct {
 	// changed, in the store and in memory. 0: none; then a View of the
 	// committed version can read values only until the next commit.
 	Undo int
-	// Buckets keeps of the tree in memory only the part above runs of about
-	// 20 keys: a tenth of the memory, at the price of reading a run from the
-	// store for each key changed or proved. Roots are the same.
+	// Buckets keeps of the tree in memory only the part above runs of about a
+	// dozen keys: a tenth of the memory, at the price of reading a run from
+	// the store for each key changed or proved. Roots are the same.
 	Buckets bool
 	// Workers is the number of goroutines that compute a root or open a
 	// state. 0: GOMAXPROCS.

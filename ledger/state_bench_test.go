@@ -70,27 +70,30 @@ type benchPair struct{ key, value []byte }
 // one synced batch.
 func benchFloor(store ledger.Store, pairs []benchPair) error {
 	slices.SortFunc(pairs, func(a, b benchPair) int { return bytes.Compare(a.key, b.key) })
-	return store.Apply(func(yield func(k, v []byte) bool) {
+	all := func(yield func(k, v []byte) bool) {
 		for i := range pairs {
 			if !yield(pairs[i].key, pairs[i].value) {
 				return
 			}
 		}
-	}, nil)
-}
-
-// benchPairs draws the changes of one block.
-func benchPairs(r *rand.Rand, n int) []benchPair {
-	pairs := make([]benchPair, n)
-	for i := range pairs {
-		pairs[i] = benchPair{benchKey(nil, r.IntN(*benchKeys)), benchValue(nil, r)}
 	}
-	return pairs
+	if len(pairs) > 0 && pairs[0].value == nil {
+		return store.Apply(nil, all) // keys to be deleted
+	}
+	return store.Apply(all, nil)
 }
 
-// BenchmarkState measures blocks of random changes to a large state: from
-// Begin to the return of Commit. Beside each block the floor is measured: the
-// same pairs in a pebble store of the same options without a tree.
+// BenchmarkState measures a large state over pebble.
+//
+// The blocks are random changes, synced, from Begin to the return of Commit.
+// Beside each the floor is measured: the same pairs, sorted, in one synced
+// batch of a pebble store of the same options, without a tree.
+//
+//	update       of keys that nobody has read
+//	read-update  of keys whose values were read on the same stage: the
+//	             execution's time, not measured; with undo that saves reading
+//	             the old values in Commit
+//	insert       of new keys, delete of old ones
 //
 //	x-floor        time of the blocks over time of the floors
 //	bytes/payload  written to the log for each byte of key and value
@@ -115,6 +118,7 @@ type benchBed struct {
 	store, floor *pebblestore.Store
 	state        *ledger.State
 	r            *rand.Rand
+	inserted     int // keys beyond those of the fill
 }
 
 func benchState(b *testing.B, cfg ledger.StateConfig) {
@@ -126,11 +130,18 @@ func benchState(b *testing.B, cfg ledger.StateConfig) {
 	benchFill(b, bed.state, bed.floor)
 	perKey := float64(heap()-before) / float64(*benchKeys)
 	b.Run("update", func(b *testing.B) {
-		bed.blocks(b, false)
+		bed.blocks(b, bed.updates, false)
 		b.ReportMetric(perKey, "heap-B/key")
 	})
-	if cfg.Undo > 0 {
-		b.Run("read-update", func(b *testing.B) { bed.blocks(b, true) })
+	b.Run("read-update", func(b *testing.B) { bed.blocks(b, bed.updates, true) })
+	b.Run("insert", func(b *testing.B) { bed.blocks(b, bed.inserts, false) })
+	b.Run("delete", func(b *testing.B) { bed.blocks(b, bed.deletes, true) })
+	b.Run("prove", bed.prove)
+	b.Run("verify", bed.verify)
+	b.Run("reopen", bed.reopen)
+	if cfg.Buckets {
+		must(b, bed.state.Checkpoint())
+		b.Run("reopen-checkpoint", bed.reopen)
 	}
 }
 
@@ -141,30 +152,57 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// blocks runs blocks of updates. With read, the values are read first, which
-// is not measured: it is the execution's.
-func (bed *benchBed) blocks(b *testing.B, read bool) {
+// updates draws the changes of one block.
+func (bed *benchBed) updates() []benchPair {
+	pairs := make([]benchPair, *benchBlock)
+	for i := range pairs {
+		pairs[i] = benchPair{benchKey(nil, bed.r.IntN(*benchKeys)), benchValue(nil, bed.r)}
+	}
+	return pairs
+}
+
+// inserts draws pairs with new keys.
+func (bed *benchBed) inserts() []benchPair {
+	pairs := make([]benchPair, *benchBlock)
+	for i := range pairs {
+		pairs[i] = benchPair{benchKey(nil, *benchKeys+bed.inserted), benchValue(nil, bed.r)}
+		bed.inserted++
+	}
+	return pairs
+}
+
+// deletes takes the last keys inserted, or those of the fill if there are none
+// left.
+func (bed *benchBed) deletes() []benchPair {
+	pairs := make([]benchPair, *benchBlock)
+	for i := range pairs {
+		bed.inserted--
+		pairs[i] = benchPair{key: benchKey(nil, *benchKeys+bed.inserted)}
+	}
+	return pairs
+}
+
+// blocks runs blocks of changes. With read, the values are read first, which
+// is not measured.
+func (bed *benchBed) blocks(b *testing.B, draw func() []benchPair, read bool) {
 	var mine, floors time.Duration
 	written := bed.store.Metrics().WAL.BytesWritten
+	payload := 0
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		pairs := benchPairs(bed.r, *benchBlock)
+		pairs := draw()
 		st := bed.state.Begin()
-		if read {
-			for i := range pairs {
-				_, _, err := st.Get(pairs[i].key)
+		for _, p := range pairs {
+			payload += len(p.key) + len(p.value)
+			if read {
+				_, _, err := st.Get(p.key)
 				must(b, err)
 			}
 		}
 		b.StartTimer()
 		start := time.Now()
-		for i := range pairs {
-			must(b, st.Set(pairs[i].key, pairs[i].value))
-		}
-		_, err := st.Root()
-		must(b, err)
-		must(b, bed.state.Commit(st, bed.state.Version()+1, nil))
+		bed.block(b, st, pairs)
 		mine += time.Since(start)
 		b.StopTimer()
 		start = time.Now()
@@ -173,8 +211,73 @@ func (bed *benchBed) blocks(b *testing.B, read bool) {
 		b.StartTimer()
 	}
 	written = bed.store.Metrics().WAL.BytesWritten - written
-	n := float64(b.N) * float64(*benchBlock)
 	b.ReportMetric(float64(mine)/float64(floors), "x-floor")
-	b.ReportMetric(n/mine.Seconds(), "updates/s")
-	b.ReportMetric(float64(written)/n/(benchKeySize+benchValueSize), "bytes/payload")
+	b.ReportMetric(float64(b.N)*float64(*benchBlock)/mine.Seconds(), "updates/s")
+	b.ReportMetric(float64(written)/float64(payload), "bytes/payload")
+}
+
+// block makes the changes, computes the root and commits.
+func (bed *benchBed) block(b *testing.B, st *ledger.Stage, pairs []benchPair) {
+	for _, p := range pairs {
+		if p.value == nil {
+			must(b, st.Delete(p.key))
+		} else {
+			must(b, st.Set(p.key, p.value))
+		}
+	}
+	_, err := st.Root()
+	must(b, err)
+	must(b, bed.state.Commit(st, bed.state.Version()+1, nil))
+}
+
+// prove makes proofs of random keys.
+func (bed *benchBed) prove(b *testing.B) {
+	v, err := bed.state.View(bed.state.Version())
+	must(b, err)
+	var key []byte
+	sizes := make([]int, 0, 1<<20)
+	b.ReportAllocs()
+	for b.Loop() {
+		key = benchKey(key, bed.r.IntN(*benchKeys))
+		proof, err := v.Prove(key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(sizes) < cap(sizes) {
+			sizes = append(sizes, len(proof))
+		}
+	}
+	slices.Sort(sizes)
+	b.ReportMetric(float64(sizes[len(sizes)/2]), "p50-B")
+}
+
+// verify checks proofs of random keys.
+func (bed *benchBed) verify(b *testing.B) {
+	v, err := bed.state.View(bed.state.Version())
+	must(b, err)
+	const n = 1024
+	var keys, values, proofs [n][]byte
+	for i := range n {
+		keys[i] = benchKey(nil, bed.r.IntN(*benchKeys))
+		values[i], _, err = v.Get(keys[i])
+		must(b, err)
+		proofs[i], err = v.Prove(keys[i])
+		must(b, err)
+	}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := ledger.VerifyProof(v.Root(), keys[i%n], values[i%n], proofs[i%n]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+// reopen builds the tree again.
+func (bed *benchBed) reopen(b *testing.B) {
+	for b.Loop() {
+		_, err := ledger.OpenState(bed.store, bed.cfg)
+		must(b, err)
+	}
 }

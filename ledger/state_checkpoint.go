@@ -24,7 +24,7 @@ const (
 // need not read all pairs: it takes the checkpoint and what the undo records
 // say has changed since. If these do not reach back to it, it is of no use:
 // make one every Undo versions or more often, and before the store is closed.
-// It takes a thirtieth of the room of the state, and may run beside commits.
+// It takes about 4 bytes for each key, and may run beside commits.
 // Only bucket mode has checkpoints; in memory mode the leaves would have to be
 // read all the same.
 func (s *State) Checkpoint() error {

@@ -27,7 +27,7 @@ import (
 
 const (
 	treeRunKeys    = 4  // most keys of a run: more of them, less memory and more hashing
-	treeFarKeys    = 32 // the same in bucket mode, where a run costs a scan of the store
+	treeFarKeys    = 16 // the same in bucket mode, where a run costs a scan of the store
 	treeForkLeast  = 64 // changes on each side that are worth a goroutine
 	treeDepthLimit = 256
 )
