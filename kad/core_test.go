@@ -17,7 +17,6 @@ type hand struct {
 	t    *testing.T
 	core *kad.Core
 	now  time.Duration
-	out  []sent
 	last kad.Ready
 }
 
