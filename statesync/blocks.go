@@ -58,11 +58,11 @@ func (c *Client) pumpBlocks() {
 		s.spool.end = math.MaxUint64
 	}
 	c.wakeAt(s.poll)
-	for c.underway(askBlocks) < c.cfg.Parallel && s.spool.bytes < blockBytes {
+	for c.underway(askBlocks) < c.cfg.Parallel {
 		limit := s.spool.limit(c.cfg.Window, c.underway(askBlocks) > 0)
 		from, n := s.spool.missing(limit, c.asked(askBlocks))
-		if n == 0 {
-			return
+		if n == 0 || s.spool.bytes >= blockBytes && from != s.spool.front() {
+			return // what is held waits for the front, which always may be asked for
 		}
 		p := s.prefer
 		if p == nil || p.until > c.now || p.underway >= perPeer {

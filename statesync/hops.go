@@ -89,11 +89,11 @@ func (c *Client) pumpHops() {
 		c.pumpHeads()
 		return
 	}
-	for c.underway(askHops) < c.cfg.Parallel && s.spool.bytes < hopBytes {
+	for c.underway(askHops) < c.cfg.Parallel {
 		underway := c.underway(askHops) > 0
 		from, n := s.spool.missing(s.spool.limit(hopWindow, underway), c.asked(askHops))
-		if n == 0 {
-			return
+		if n == 0 || s.spool.bytes >= hopBytes && from != s.spool.front() {
+			return // what is held waits for the front, which always may be asked for
 		}
 		p := c.pick(func(p *peer) bool { return s.prefer == nil || p == s.prefer })
 		if p == nil {

@@ -209,6 +209,45 @@ func TestClientRefuses(t *testing.T) {
 	client.Persisted(0, 0)
 }
 
+// TestFullButForTheFront: when the blocks held take all the room, the one that
+// they wait for is asked for all the same.
+func TestFullButForTheFront(t *testing.T) {
+	w := newWorld(1, 1)
+	j := newJoiner(t, w, &disk{}, []shardkit.NodeID{nodeID(0), nodeID(1)}, func(c *statesync.ClientConfig) {
+		c.CheckBlock = func(statesync.Block) func() error { return func() error { return nil } }
+		c.Window = 500
+	})
+	c := j.client
+	c.Stop(0)
+	c.Follow(0, 10)
+	c.Hint(0, nodeID(0), 1000)
+	body := make([]byte, 1_000_000)
+	var front []byte
+	for range 10 {
+		for _, m := range c.Ready().Messages {
+			if m.Data[1] != 4 {
+				continue
+			}
+			if m.Data[17] == 10 { // its height: this answer never comes
+				front = m.Data
+				continue
+			}
+			answer := append([]byte{1, 20}, m.Data[2:10]...)
+			answer = append(answer, 1, 0, 0, 0, 16)
+			for range 16 {
+				answer = append(append(answer, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40), body...)
+			}
+			require.NoError(t, c.Deliver(0, m.To, answer))
+		}
+	}
+	require.NotNil(t, front)
+	require.Empty(t, c.Ready().Messages, "no room for more")
+	c.Tick(3 * time.Second)
+	m := c.Ready().Messages
+	require.Len(t, m, 1)
+	require.Equal(t, front[10:18], m[0].Data[10:18])
+}
+
 // TestRefuse: a node that does not serve says so, and is not blamed for it.
 func TestRefuse(t *testing.T) {
 	j := newJoiner(t, newWorld(1, 1), &disk{}, []shardkit.NodeID{nodeID(0)}, nil)

@@ -111,6 +111,16 @@ func (s *spool[T]) missing(limit uint64, asked func(n uint64) bool) (from uint64
 	return from, count
 }
 
+// front returns the number of the piece that all others wait for: the first
+// that has not been handed out.
+func (s *spool[T]) front() uint64 {
+	n := s.base
+	for s.at(n) != nil && s.at(n).state == entryGiven {
+		n++
+	}
+	return n
+}
+
 // limit returns below which number pieces may be asked for: all of a window of
 // what the peers are believed to have, or, if nothing is under way, a try at
 // the first that is missing.
