@@ -78,13 +78,13 @@ func (l *lab) plot(name string, c chart) {
 		l.line(p, c, s, colours[i%len(colours)])
 	}
 	if c.logX {
-		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, logTicks{}
+		p.X.Tick.Marker = logTicks{}
 	}
 	if c.logY {
-		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, logTicks{}
+		p.Y.Tick.Marker = logTicks{}
 	}
 	if c.yMin != 0 || c.yMax != 0 {
-		p.Y.Min, p.Y.Max = c.yMin, c.yMax
+		p.Y.Min, p.Y.Max = scale(c.logY, c.yMin), scale(c.logY, c.yMax)
 	}
 	l.fail(p.Save(24*vg.Centimeter, 15*vg.Centimeter, filepath.Join(l.dir, name+".png")))
 }
@@ -95,7 +95,7 @@ func (l *lab) line(p *plot.Plot, c chart, s *series, colour color.Color) {
 		if c.logY && s.ys[i] <= 0 || c.logX && s.xs[i] <= 0 {
 			continue
 		}
-		pts = append(pts, plotter.XY{X: s.xs[i], Y: s.ys[i]})
+		pts = append(pts, plotter.XY{X: scale(c.logX, s.xs[i]), Y: scale(c.logY, s.ys[i])})
 	}
 	if len(pts) == 0 {
 		return
@@ -125,6 +125,15 @@ func (l *lab) line(p *plot.Plot, c chart, s *series, colour color.Color) {
 	p.Legend.Add(s.name, line, marks)
 }
 
+// scale is a number's place on an axis. The logarithm is taken here and not by
+// the axis, whose layout reckons with even ones.
+func scale(log bool, x float64) float64 {
+	if log {
+		return math.Log10(x)
+	}
+	return x
+}
+
 // evenTicks marks round numbers, some eight of them; whole ones if so wished.
 type evenTicks struct{ whole bool }
 
@@ -151,25 +160,26 @@ func (e evenTicks) Ticks(lo, hi float64) []plot.Tick {
 	return ticks
 }
 
-// logTicks marks every power of ten, and labels so many that they have room.
+// logTicks marks every power of ten of an axis of logarithms, and labels so
+// many that they have room.
 type logTicks struct{}
 
 // Ticks implements plot.Ticker.
 func (logTicks) Ticks(lo, hi float64) []plot.Tick {
-	if lo <= 0 || hi <= lo {
+	if hi <= lo {
 		return nil
 	}
-	decades := math.Log10(hi / lo)
-	first, last := int(math.Floor(math.Log10(lo))), int(math.Ceil(math.Log10(hi)))
+	decades := hi - lo
+	first, last := int(math.Floor(lo)), int(math.Ceil(hi))
 	every := max((last-first+7)/8, 1)
 	var ticks []plot.Tick
 	for e := first; e <= last; e++ {
 		for m := 1.0; m < 10; m++ {
 			v := m * math.Pow(10, float64(e))
-			if v < lo*(1-1e-9) || v > hi*(1+1e-9) || m > 1 && decades > 5 {
+			t := plot.Tick{Value: math.Log10(v)}
+			if t.Value < lo-1e-9 || t.Value > hi+1e-9 || m > 1 && decades > 5 {
 				continue
 			}
-			t := plot.Tick{Value: v}
 			if m == 1 && (e-first)%every == 0 || decades < 2 && (m == 2 || m == 5) {
 				t.Label = power(v, e)
 			}

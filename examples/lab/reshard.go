@@ -120,7 +120,7 @@ func (l *lab) survival(bad int) {
 
 // rejoins is RapidChain's own setting, one rejoin at a time.
 func (l *lab) rejoins() {
-	limit := 20_000
+	limit := 10_000
 	ks := []int{1, 2, 3, 4, 6}
 	if l.full {
 		limit, ks = 100_000, []int{1, 2, 3, 4, 6, 8, 12, 16}
