@@ -23,9 +23,10 @@ const (
 	// minBatch is the number below which a second goroutine does not pay.
 	minBatch = 32
 	// pieceBatch is the size of the parts into which a batch with a bad
-	// signature is split. Smaller parts are no faster than single checks by
-	// enough to pay for being tried.
-	pieceBatch = 128
+	// signature is split. Sixteen together still cost little more than half of
+	// sixteen single checks, so that one level of splitting does as well as
+	// halving again and again.
+	pieceBatch = 16
 )
 
 // signature is one thing to check: transaction tx is good if all of its
@@ -118,9 +119,9 @@ func verifyChunk(chunk []signature, good []bool) {
 }
 
 // search finds the good ones of a batch that holds bad ones: it tries pieces
-// together and those that fail one by one. Once more than half of them have failed
-// it stops trying: whoever sends bad signatures on purpose makes a batch cost
-// hardly more than it and its single checks.
+// together and those that fail one by one. While more than half of them have
+// failed it does not try: whoever sends bad signatures on purpose makes a batch
+// cost hardly more than it and its single checks.
 func search(batch []signature, good []bool) {
 	tried, failed := 0, 0
 	for len(batch) > 0 {
