@@ -497,3 +497,26 @@ func TestKeyring(t *testing.T) {
 	_, err := ring.NewCommittee([][]byte{public[0], public[0]}, batchSeed)
 	require.Error(t, err)
 }
+
+// FuzzCombine: whatever is handed in as the signature of one member, what
+// remains verifies, and the honest ones remain.
+func FuzzCombine(f *testing.F) {
+	c, keys := newCommittee(f, 3)
+	statement := []byte("statement")
+	good := signAll(f, keys, ascending(3), statement)
+	for _, sig := range good {
+		f.Add(sig)
+	}
+	f.Add(make([]byte, bls.SignatureSize))
+	f.Fuzz(func(t *testing.T, sig []byte) {
+		aggregate, bad := c.Combine(statement, ascending(3), [][]byte{good[0], sig, good[2]})
+		left := []int{0, 1, 2}
+		if bytes.Equal(sig, good[1]) {
+			require.Empty(t, bad)
+		} else {
+			require.Equal(t, []int{1}, bad)
+			left = []int{0, 2}
+		}
+		require.NoError(t, c.Verify(statement, left, aggregate))
+	})
+}

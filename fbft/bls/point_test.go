@@ -387,3 +387,16 @@ func TestKeyringIsBounded(t *testing.T) {
 		require.Contains(t, r.keys, [KeySize]byte(key(i)))
 	}
 }
+
+func FuzzKey(f *testing.F) {
+	k, err := GenerateKey(make([]byte, MinSeed))
+	require.NoError(f, err)
+	f.Add(k.Public())
+	f.Add(append([]byte{flagCompressed | flagInfinity}, make([]byte, KeySize-1)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if g, err := decodeKey(b); err == nil {
+			require.Equal(t, b, g.BytesCompressed())
+			require.False(t, g.IsIdentity())
+		}
+	})
+}
