@@ -167,6 +167,9 @@ func (l *lab) attacks() {
 		for _, a := range []reshard.Attack{reshard.Greedy, reshard.Target, reshard.Patient, reshard.Churn} {
 			s := l.battle(name, 25)
 			s.Attack = a
+			if !l.full {
+				s.Epochs = min(s.Epochs, 150)
+			}
 			x, _ := l.simulate(s)
 			row = append(row, x.median)
 		}
