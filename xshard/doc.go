@@ -26,15 +26,16 @@
 //  2. When the block is committed, every destination gets a [Packet]: header,
 //     certificate and [Batch], the receipts with their proof. The members of the
 //     source push it, each to its part of the members of the destination, so
-//     that one copy goes to every member.
+//     that one copy goes to every member, and hint to others' receivers that
+//     there is one.
 //  3. A member of the destination queues what arrives per source and has it
 //     checked in runs of consecutive heights, one run per source at a time: the
 //     newest certificate of a run covers the headers before it, so the busier
 //     a source is, the less a block of it costs. A run that fails is checked
 //     again in shorter ones, until the bad packet is found.
-//  4. What is missing is pulled: each Poll, and at once when a gap shows, the
-//     member asks one member of the source, another each time, for the next
-//     height it lacks.
+//  4. What is missing is pulled: at once when a gap shows, soon after a hint, and
+//     when nothing came for a Poll, the member asks one member of the source, another each time,
+//     for the next height it lacks.
 //  5. A block of the destination takes verified packets in order of height. Its
 //     [Inbox] is one counter per source: a batch is accepted if it starts
 //     exactly there, so a replay is refused by construction, and a hole cannot

@@ -68,6 +68,7 @@ const (
 	kindPush   = 1 // the sender committed this packet
 	kindPoll   = 2 // send me yours from a height on
 	kindAnswer = 3 // to a poll
+	kindHint   = 4 // the sender's shard has committed a height
 )
 
 // messageOverhead bounds what a message adds to its packets.
@@ -81,7 +82,7 @@ type message struct {
 
 	packets []Packet        // push: one; answer: heights from a poll's from on
 	id      uint64          // poll and answer: of the asker's choosing
-	from    shardkit.Height // poll: first height wanted
+	from    shardkit.Height // poll: first height wanted; hint: height committed
 	max     int             // poll: how many at most
 	more    bool            // answer: the sender has the height after the last
 }
@@ -97,6 +98,8 @@ func (m *message) append(b []byte) []byte {
 		b = wire.AppendU64(b, m.id)
 		b = wire.AppendU64(b, uint64(m.from))
 		b = wire.AppendU32(b, uint32(m.max))
+	case kindHint:
+		b = wire.AppendU64(b, uint64(m.from))
 	case kindAnswer:
 		b = wire.AppendU64(b, m.id)
 		b = wire.AppendBool(b, m.more)
@@ -124,6 +127,8 @@ func (m *message) decode(data []byte, maxPacket int) error {
 		m.id = rd.U64()
 		m.from = shardkit.Height(rd.U64())
 		m.max = int(rd.U32())
+	case kindHint:
+		m.from = shardkit.Height(rd.U64())
 	case kindAnswer:
 		m.id = rd.U64()
 		m.more = rd.Bool()

@@ -15,6 +15,7 @@ const (
 	maxAnswer = 256 // packets in one answer
 	maxRun    = 64  // packets in one check
 	maxLoads  = 8   // reads for other shards' polls under way
+	hints     = 2   // members that tell a receiver of a packet that another sends
 )
 
 // ErrPeer is wrapped by Relay.Deliver when the sender has no business sending
@@ -43,7 +44,7 @@ type RelayConfig struct {
 	// knows which packet is bad.
 	Check func(run []Packet) func() (good int, err error)
 
-	Poll      time.Duration // period of asking a source for what is missing. 0: 500 ms
+	Poll      time.Duration // after so long without a packet a source is asked; a gap is asked for at once. 0: 500 ms
 	MaxQueue  int           // packets held per source, verified and waiting. 0: 256
 	MaxPacket int           // bytes of one packet. 0: 4 MiB
 	MaxBytes  int           // bytes of packets held per source. 0: 4 × MaxPacket; less than one packet is an error
@@ -110,6 +111,7 @@ type member struct {
 	muted  time.Duration // sent a bad packet: not listened to before then
 	asked  *message      // its poll that waits to be read
 	loads  bool          // its poll is being read
+	hinted time.Duration // its hints do not count before then
 	served shardkit.Height
 	when   time.Duration // when it asked for that; the answer ended below height served
 }
@@ -228,7 +230,8 @@ func (r *Relay) SetMembers(now time.Duration, id shardkit.ShardID, nodes []shard
 
 // Committed says that the own shard committed a block: packets are those of
 // the block, one for every other shard. Each own member sends its share of the
-// copies, so that every member of a destination gets one.
+// copies, so that every member of a destination gets one, and hints from others,
+// so that it asks if the copy does not come.
 func (r *Relay) Committed(now time.Duration, packets []Addressed) {
 	for i := range packets {
 		p := &packets[i]
@@ -253,14 +256,21 @@ func (r *Relay) push(dest *shard, p *Packet) {
 	}
 	n := len(own.members)
 	first := (self + n - int(uint64(p.Height)%uint64(n))) % n
+	m := message{kind: kindPush, target: dest.id, origin: r.cfg.Shard, packets: []Packet{*p}, from: p.Height}
 	var data []byte
 	for i := first; i < len(dest.members); i += n {
 		if data == nil {
-			m := message{kind: kindPush, target: dest.id, origin: r.cfg.Shard, packets: []Packet{*p}}
 			data = m.append(make([]byte, 0, p.size()+messageOverhead))
 		}
 		r.send(dest.members[i].node, data)
 		r.stats.Pushed++
+	}
+	m.kind = kindHint
+	hint := m.append(nil)
+	for k := 1; k <= min(hints, n-1); k++ {
+		for i := (first + k) % n; i < len(dest.members); i += n {
+			r.send(dest.members[i].node, hint)
+		}
 	}
 }
 
@@ -288,8 +298,12 @@ func (r *Relay) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) err
 	if err := m.decode(msg, r.cfg.MaxPacket); err != nil {
 		return fmt.Errorf("xshard: message: %w", err)
 	}
-	if m.kind == kindPoll {
+	switch m.kind {
+	case kindPoll:
 		return r.polled(now, s, peer, &m)
+	case kindHint:
+		r.hinted(now, s, peer, m.from)
+		return nil
 	}
 	return r.received(now, s, peer, &m)
 }

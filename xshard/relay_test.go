@@ -52,6 +52,11 @@ func pollMsg(target, origin shardkit.ShardID, id uint64, from shardkit.Height, n
 	return wire.AppendU32(wire.AppendU64(b, uint64(from)), n)
 }
 
+func hintMsg(target, origin shardkit.ShardID, h shardkit.Height) []byte {
+	b := wire.AppendU32([]byte{1, 4}, uint32(target))
+	return wire.AppendU64(wire.AppendU32(b, uint32(origin)), uint64(h))
+}
+
 func answerMsg(target, origin shardkit.ShardID, id uint64, more bool, ps ...xshard.Packet) []byte {
 	b := wire.AppendU32([]byte{1, 3}, uint32(target))
 	b = wire.AppendU64(wire.AppendU32(b, uint32(origin)), id)
@@ -164,6 +169,8 @@ func describe(m shardkit.Message) string {
 	case 2:
 		rd.U64()
 		return fmt.Sprintf("poll %s %d+%d", to, rd.U64(), rd.U32())
+	case 4:
+		return fmt.Sprintf("hint %s %d", to, rd.U64())
 	default:
 		rd.U64()
 		return fmt.Sprintf("answer %s %v %d", to, rd.Bool(), rd.U32())
@@ -186,7 +193,7 @@ func TestEveryMemberGetsOneCopy(t *testing.T) {
 	for _, own := range []int{1, 3, 4, 7} {
 		for _, dest := range []int{1, 4, 10} {
 			for h := range shardkit.Height(5) {
-				got := map[shardkit.NodeID]int{}
+				got, hinted := map[shardkit.NodeID]int{}, map[shardkit.NodeID]int{}
 				for i := range own {
 					b := newBench(t, func(cfg *xshard.RelayConfig) { cfg.Self = node(0, i) })
 					b.SetMembers(0, 0, nodes(0, own))
@@ -194,12 +201,17 @@ func TestEveryMemberGetsOneCopy(t *testing.T) {
 					b.Ready()
 					b.Committed(0, []xshard.Addressed{{Dest: 1, Packet: packet(0, 100+h, 50)}, {Dest: 9, Packet: packet(0, 100+h, 50)}})
 					for _, m := range b.Ready().Messages {
-						got[m.To]++
+						if m.Data[1] == 1 {
+							got[m.To]++
+						} else {
+							hinted[m.To]++
+						}
 					}
 				}
 				require.Len(t, got, dest)
 				for id, n := range got {
 					require.Equal(t, 1, n, "copies for %v", id)
+					require.Equal(t, min(2, own-1), hinted[id], "hints for %v", id)
 				}
 			}
 		}
@@ -285,6 +297,40 @@ func TestGapIsAskedForAtOnce(t *testing.T) {
 		}
 	}
 	require.EqualValues(t, 3, b.Stats().Polls)
+}
+
+// TestHint: the copy that was to come does not.
+func TestHint(t *testing.T) {
+	b := newBench(t, func(cfg *xshard.RelayConfig) { cfg.Poll = 80 * ms })
+	due := func() time.Duration { at, _ := b.Wake(); return at }
+	b.deliver(0, node(1, 0), pushMsg(0, packet(1, 1, 9)))
+	b.finish(0)
+	b.deliver(20*ms, node(1, 1), hintMsg(0, 1, 1))
+	require.Equal(t, 80*ms, due(), "it is there")
+	b.deliver(20*ms, node(1, 1), hintMsg(0, 1, 2))
+	require.Equal(t, 30*ms, due())
+	b.deliver(25*ms, node(1, 0), pushMsg(0, packet(1, 2, 9)))
+	b.finish(25 * ms)
+	require.Equal(t, 80*ms, due(), "it came: the others' turn")
+	b.deliver(30*ms, node(1, 2), hintMsg(0, 1, 3))
+	b.Tick(40 * ms)
+	sent, _ := b.finish(40 * ms)
+	require.Len(t, sent, 1)
+	require.Regexp(t, `^poll 1\.\d 3\+`, sent[0])
+	b.deliver(41*ms, node(1, 3), hintMsg(0, 1, 4))
+	require.Equal(t, 80*ms, due(), "an answer is on its way")
+
+	// A member's hints count once in a period.
+	b.Tick(80 * ms)
+	b.Tick(120 * ms)
+	b.finish(120 * ms)
+	for i := range 4 {
+		for h := range shardkit.Height(3) {
+			b.deliver(121*ms, node(1, i), hintMsg(0, 1, 1<<40+h))
+		}
+	}
+	require.Error(t, b.Deliver(121*ms, node(1, 0), append(hintMsg(0, 1, 1), 0)))
+	require.ErrorIs(t, b.Deliver(121*ms, node(9, 9), hintMsg(0, 1, 1)), xshard.ErrPeer)
 }
 
 // TestAnswersWithMoreGoOn: a replica that is far behind does not wait for the
@@ -529,7 +575,7 @@ func TestStrangersAndMalformed(t *testing.T) {
 	require.Error(t, b.Deliver(0, node(1, 0), append(good, 0)))
 	for _, change := range []func(m []byte){
 		func(m []byte) { m[0] = 2 },
-		func(m []byte) { m[1] = 4 },
+		func(m []byte) { m[1] = 5 },
 		func(m []byte) { m[18] = 0xff },
 	} {
 		bad := pushMsg(0, packet(1, 1, 9))
@@ -669,6 +715,13 @@ func TestMessageGolden(t *testing.T) {
 	require.Equal(t, strings.ReplaceAll("01 01 00000001 00000000 0000000000000005 00000003 302f35 00000004 676f6f64 00000002 0000", " ", ""),
 		hex.EncodeToString(m.Data))
 	require.Equal(t, pushMsg(1, packet(0, 5, 2)), m.Data)
+	require.Equal(t, shardkit.ClassBlock, m.Class)
+	b.Committed(0, []xshard.Addressed{{Dest: 2, Packet: packet(0, 6, 2)}})
+	for _, m := range b.Ready().Messages {
+		if m.Data[1] == 4 {
+			require.Equal(t, hintMsg(2, 0, 6), m.Data)
+		}
+	}
 	b.Tick(100 * ms)
 	m = b.Ready().Messages[0]
 	require.Equal(t, pollMsg(1, 0, 1, 1, 256), m.Data)
@@ -686,6 +739,7 @@ func FuzzDeliver(f *testing.F) {
 	f.Add(pushMsg(0, packet(1, 1, 9)), uint8(0))
 	f.Add(pollMsg(0, 1, 3, 1, 9), uint8(1))
 	f.Add(answerMsg(0, 1, 3, true, packet(1, 1, 9), packet(1, 2, 9)), uint8(2))
+	f.Add(hintMsg(0, 1, 2), uint8(3))
 	f.Fuzz(func(t *testing.T, msg []byte, from uint8) {
 		b := newBench(t, nil)
 		b.head = 3

@@ -15,6 +15,9 @@ const (
 	// muteFor is for how many periods a peer is ignored after a bad packet: one
 	// such peer costs one check in that time.
 	muteFor = 20
+	// patience is the part of a period for which a packet of which there was a
+	// hint may be on its way, before it is asked for.
+	patience = 8
 	// tries is how many members are asked for a gap at once, one after the
 	// other, before the relay waits for the next period.
 	tries = 3
@@ -153,6 +156,21 @@ func (r *Relay) received(now time.Duration, s *shard, peer *member, m *message) 
 	return nil
 }
 
+// hinted takes a member's word that the source has committed a height: unless
+// the packet comes soon, somebody is asked for it. A false hint costs a poll, so
+// a member's count once in a period; whom to ask is not the hinter's choice.
+func (r *Relay) hinted(now time.Duration, s *shard, peer *member, h shardkit.Height) {
+	q := &s.source
+	head := q.head()
+	if now < peer.hinted || h < head || h-head < shardkit.Height(len(q.pending)) && len(q.pending[h-head]) > 0 {
+		return
+	}
+	peer.hinted = now + r.cfg.Poll
+	if !q.asking {
+		q.next = min(q.next, now+r.cfg.Poll/patience)
+	}
+}
+
 // offer puts a packet into the queue, if it is new and there is room.
 func (r *Relay) offer(q *source, peer shardkit.NodeID, p *Packet) bool {
 	head := q.head()
@@ -277,6 +295,9 @@ func (r *Relay) checked(now time.Duration, res checked) {
 	good := min(max(res.good, 0), len(run))
 	for i := range run[:good] {
 		r.accept(s, &run[i].packet)
+	}
+	if good > 0 && !q.asking {
+		q.next = now + r.cfg.Poll // the source is heard: nothing to ask as long as it is
 	}
 	switch {
 	case good == len(run):
