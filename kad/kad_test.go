@@ -87,6 +87,11 @@ func TestLargeNetwork(t *testing.T) {
 		all := func() int { return w.net.Rand().IntN(count) }
 		found, hops, queries, took := figures(t, w, 200, all)
 		t.Logf("nodes=%d: found %.1f%%, %.2f hops, %.1f requests, %.2f s", count, 100*found, hops, queries, took)
+		contacts := 0
+		for _, n := range w.nodes {
+			contacts += n.core.Stats().Contacts
+		}
+		t.Logf("nodes=%d: %d contacts in a table", count, contacts/count)
 		require.Equal(t, 1.0, found)
 		require.Less(t, hops, math.Log2(float64(count)))
 
@@ -112,7 +117,11 @@ func TestLargeNetwork(t *testing.T) {
 // A third of the nodes answer with each other and with invented nodes. The
 // more disjoint paths, the more lookups succeed.
 func TestLiars(t *testing.T) {
-	const count, bits = 2000, 4
+	const bits = 4
+	count := 2000
+	if *large {
+		count = 10_000
+	}
 	for _, paths := range []int{1, 4, 8} {
 		w := newWorld(t, 1, count, bits, func(_ int, c *kad.Config) { c.Refresh, c.Paths = 24*time.Hour, paths })
 		w.fill(16)

@@ -197,3 +197,57 @@ func TestSameSeedSameHistory(t *testing.T) {
 	require.Equal(t, digest(1), digest(1))
 	require.NotEqual(t, digest(1), digest(2))
 }
+
+// A message that every node hands to the contact nearest to its goal crosses
+// at most log2(shards) shards. With a third of the nodes dropping it, one sent
+// along several first hops still arrives where one sent along a single path
+// often does not.
+func TestRouting(t *testing.T) {
+	const count, bits = 2000, 4
+	w := newWorld(t, 8, count, bits, nil)
+	w.fill(16)
+	byID := map[shardkit.NodeID]int{}
+	for i := range count {
+		byID[nodeID(i)] = i
+	}
+	// route goes from node to node until it is there, dropped, or lost.
+	route := func(from, to int, drops func(int) bool) (crossed, hops int, ok bool) {
+		for from != to && hops < 20 {
+			next := w.nodes[from].core.Closest(contact(to, bits).Shard, nodeID(to), 1)[0]
+			at := byID[next.ID]
+			if drops(at) && at != to {
+				return crossed, hops, false
+			}
+			if next.Shard != contact(from, bits).Shard {
+				crossed++
+			}
+			from = at
+			hops++
+		}
+		return crossed, hops, from == to
+	}
+	single, several, tried := 0, 0, 300
+	for range tried {
+		from, to := w.net.Rand().IntN(count), w.net.Rand().IntN(count)
+		crossed, hops, ok := route(from, to, func(int) bool { return false })
+		require.True(t, ok)
+		require.LessOrEqual(t, crossed, bits)
+		require.Less(t, hops, 11) // log2 of 2000
+
+		bad := func(i int) bool { return i%3 == (from+1)%3 }
+		if _, _, ok := route(from, to, bad); ok {
+			single++
+		}
+		for _, first := range w.nodes[from].core.Closest(contact(to, bits).Shard, nodeID(to), 8) {
+			if at := byID[first.ID]; at == to || !bad(at) {
+				if _, _, ok := route(at, to, bad); ok {
+					several++
+					break
+				}
+			}
+		}
+	}
+	t.Logf("a third drops: %d of %d along one path, %d along eight", single, tried, several)
+	require.Less(t, single, several)
+	require.Greater(t, several, tried*98/100)
+}
