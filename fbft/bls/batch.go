@@ -119,7 +119,7 @@ func coefficients(seed [32]byte, claims []Claim) [][coefficientSize]byte {
 	mac.Write([]byte("shardkit/bls/batch"))
 	number(len(claims))
 	for _, c := range claims {
-		mac.Write(c.Committee.all.BytesCompressed())
+		mac.Write(c.Committee.name)
 		number(len(c.Statement))
 		mac.Write(c.Statement)
 		number(len(c.Members))

@@ -15,6 +15,7 @@ import (
 type Committee struct {
 	keys []bls12381.G2
 	all  bls12381.G2 // sum of keys
+	name []byte      // its encoding, which stands for the committee in a transcript
 	seed [32]byte
 
 	mu sync.Mutex
@@ -51,6 +52,7 @@ func newCommittee(keys [][]byte, seed [32]byte, decode func([]byte) (*bls12381.G
 		c.keys[i] = *k
 		c.all.Add(&c.all, k)
 	}
+	c.name = c.all.BytesCompressed()
 	return c, nil
 }
 
