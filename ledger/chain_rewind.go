@@ -23,6 +23,11 @@ func (c *Chain) Rewind(h shardkit.Height, extra iter.Seq2[[]byte, []byte]) error
 	if err != nil {
 		return err
 	}
+	view, err := c.viewOf(to)
+	if err != nil {
+		return err
+	}
+	view.Close()
 	gone, err := c.forgotten(h+1, head.Height)
 	if err != nil {
 		return err
@@ -51,6 +56,23 @@ func (c *Chain) Rewind(h shardkit.Height, extra iter.Seq2[[]byte, []byte]) error
 	defer c.mu.Unlock()
 	c.head, c.hash = to, hash
 	return nil
+}
+
+// viewOf returns the state after a block, which must have the header's root:
+// asked before anything is built on it.
+func (c *Chain) viewOf(h *Header) (*View, error) {
+	view, err := c.State().View(uint64(h.Height))
+	if err != nil {
+		return nil, err
+	}
+	if root := view.Root(); root != h.State {
+		view.Close()
+		return nil, &DamageError{
+			What: fmt.Sprintf("state of block %d", h.Height),
+			Err:  fmt.Errorf("root %v, header has %v", root, h.State),
+		}
+	}
+	return view, nil
 }
 
 // forgotten lists the index keys of blocks from lo to hi, both included.

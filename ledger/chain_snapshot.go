@@ -33,7 +33,7 @@ func (c *Chain) Export(w io.Writer, h shardkit.Height) error {
 	if err != nil {
 		return err
 	}
-	view, err := c.State().View(uint64(h))
+	view, err := c.viewOf(&b.Header)
 	if err != nil {
 		return err
 	}

@@ -267,3 +267,17 @@ func TestPick(t *testing.T) {
 	_, err = ledger.Pick(ctx, s, candidates, ledger.Transfer{}, outbox(0, 1), ledger.Limits{})
 	require.ErrorIs(t, err, s.fail)
 }
+
+// TestPickGas bounds a block by the gas that its transactions may use.
+func TestPickGas(t *testing.T) {
+	ex := ledger.Kinds{5: program{}}
+	var candidates []*ledger.Transaction
+	for i, gas := range []uint64{60, 50, 40, 1} {
+		candidates = append(candidates, &ledger.Transaction{Kind: 5, Nonce: uint64(i), Gas: gas, Fee: 1})
+	}
+	p, err := ledger.Pick(&ledger.Context{}, newMapKV(), candidates, ex, outbox(0, 1), ledger.Limits{Gas: 100})
+	require.NoError(t, err)
+	require.Len(t, p.Taken, 2)
+	require.Equal(t, []uint64{60, 40}, []uint64{p.Taken[0].Gas, p.Taken[1].Gas})
+	require.Empty(t, p.Dropped, "no space is no refusal")
+}
