@@ -68,8 +68,13 @@
 //	for _, b := range r.Blocks { apply it; client.Applied(now, b.Height) }
 //
 // A node that has the state calls Follow instead of Sync. After a crash in the
-// middle of a download it calls Resume with the head it had, then Sync from
-// the last hop it has kept.
+// middle of a download it calls Resume with the head that Begin was given,
+// Trust with the committee of the last hop it has kept, and Sync with the one
+// after that: the download goes on where it was if that head is still served.
+//
+// CheckHops instead of CheckHop lets a run of certificates be verified in one
+// batch, of which fbft/bls has one across committees, and a Keyring for their
+// keys.
 //
 // # What it does not do
 //
