@@ -17,7 +17,8 @@
 // but not forge them; what is done against hiding:
 //
 //   - Lookups go along disjoint paths: a node that one path has asked is not
-//     asked by another, so that who captures one path has captured one path.
+//     asked by another, so that who captures one path has captured one path. A
+//     lookup that fails among the nearest K asks the K behind them too.
 //   - A contact that answers is never evicted for a newcomer. Old contacts are
 //     pinged; those that fail twice go, unless everybody fails at once: then it
 //     is we who are cut off.

@@ -10,6 +10,7 @@ import (
 const (
 	maxSeen = 1024 // candidates of a lookup
 
+	widen        = 2 // times K: how many of the nearest a path asks before it gives up on a node
 	refreshWidth = 4 // nearest nodes that must have answered when refreshing
 )
 
@@ -225,9 +226,15 @@ func (c *Core) advance(now time.Duration, l *lookup) {
 		}
 		busy = busy || p.flying > 0
 	}
-	if !busy && !l.waits() {
-		c.end(now, l)
+	if busy || l.waits() {
+		return
 	}
+	if l.wanted && !l.key.members && l.width < widen*c.cfg.K && !l.spent() {
+		l.width *= 2 // the nearest may be a conspiracy: ask those behind them too
+		c.advance(now, l)
+		return
+	}
+	c.end(now, l)
 }
 
 // spent reports whether a lookup has asked as many as it may.
