@@ -78,8 +78,10 @@ func (c *Core) Stats() Stats { return c.stats }
 func (c *Core) Persisted(time.Duration, uint64) {}
 
 // SetGroup makes a committee known under a number of the caller's choosing,
-// which says nothing to other members. It fails if the number stands for
-// another group, if there are too many, or if no chunks can be dealt.
+// which says nothing to other members. It is best called well before the first
+// body of the group: chunks from nodes of no known group are refused, and have
+// to be asked for later. It fails if the number stands for another group, if
+// there are too many, or if no chunks can be dealt.
 func (c *Core) SetGroup(_ time.Duration, id uint64, g Group) error {
 	if old := c.group(id); old != nil {
 		if old.Sure != g.Sure || !slices.Equal(old.Members, g.Members) {
