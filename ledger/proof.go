@@ -106,6 +106,13 @@ func appendSiblings(b []byte, siblings []shardkit.Hash) []byte {
 
 // VerifyProof checks that under root key has value, or is absent if value is
 // nil. It needs nothing else. The error wraps ErrProof.
+//
+// Why it suffices: the hashes lead from the root along the bits of the key to
+// one place, and what stands in a place follows from the set of keys. A leaf
+// of the key with the value proves presence. Nothing there, or the leaf of
+// another key that shares the bits up to there, proves absence, because two
+// keys below that place would need an inner node, whose hash begins with
+// another byte than a leaf's.
 func VerifyProof(root shardkit.Hash, key, value, proof []byte) error {
 	k := shardkit.Hash(sha256.Sum256(key))
 	r := wire.NewReader(proof)
@@ -129,6 +136,7 @@ func VerifyProof(root shardkit.Hash, key, value, proof []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrProof, err)
 	}
+	// A leaf from elsewhere in the tree would say nothing about this place.
 	if kind == proofOther && (other == k || hashShared(&other, &k) < len(siblings)) {
 		return fmt.Errorf("%w: the other leaf does not stand in the way", ErrProof)
 	}

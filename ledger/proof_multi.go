@@ -118,7 +118,10 @@ func VerifyMulti(root shardkit.Hash, keys, values [][]byte, proof []byte) error 
 	return nil
 }
 
-// multiRead computes the hash of the subtree under p from the proof.
+// multiRead computes the hash of the subtree under p from the proof. The keys
+// say which way to go, the tags only what is found there: a prover can leave
+// out no subtree to which a key leads. The depth is bounded by the hash, so the
+// recursion is too.
 func multiRead(r *wire.Reader, keys []multiKey, p shardkit.Hash, depth int) shardkit.Hash {
 	tag := r.U8()
 	if r.Err() != nil {

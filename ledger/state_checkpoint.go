@@ -84,6 +84,7 @@ func (s *State) resume(head *stateVersion) (tree subtree, count uint64, ok bool,
 	if err := r.Close(); err != nil || tree.hash != at.root {
 		return tree, 0, false, &DamageError{"checkpoint", errors.Join(err, errStateRun)}
 	}
+	// The number alone does not tell: a rewind may have made it again.
 	for _, v := range s.window {
 		if v.number == at.number && v.root == at.root {
 			return s.catchUp(head, v.log, tree, count)
@@ -110,7 +111,10 @@ func (s *State) readCheckpoint(r *wire.Reader, dst *subtree, depth int) (count u
 	return count
 }
 
-// catchUp brings the tree of the version at log to that of head.
+// catchUp brings the tree of the version at log to that of head: the undo
+// records since then name the keys, the store has their values. The runs that
+// these touch are read as they were at the checkpoint, since that is what the
+// tree knows of them.
 func (s *State) catchUp(head *stateVersion, log *undoLog, tree subtree, count uint64) (subtree, uint64, bool, error) {
 	since, err := log.since()
 	if err != nil {

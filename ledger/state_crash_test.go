@@ -309,9 +309,13 @@ func errorRun(plan *crashPlan, cfg ledger.StateConfig, disk *vfs.MemFS, index in
 		return 0, true
 	}
 	for n := 1; n < len(plan.roots); n++ {
-		// An error of a read, before anything is written, may pass; one of
-		// Apply must not.
-		if plan.commit(s, n) != nil && plan.commit(s, n) != nil {
+		err := plan.commit(s, n)
+		if err != nil {
+			// An error of a read, before anything is written, may pass; one
+			// of Apply must not.
+			err = plan.commit(s, n)
+		}
+		if err != nil {
 			return acked, true
 		}
 		acked = n

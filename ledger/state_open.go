@@ -36,6 +36,7 @@ func OpenState(store Store, cfg StateConfig) (*State, error) {
 			return nil, &DamageError{"head", err}
 		}
 	}
+	// The window comes first: it says whether a checkpoint is of use.
 	s.window = []*stateVersion{head}
 	if err := s.loadUndo(); err != nil {
 		return nil, err
@@ -82,7 +83,9 @@ func (s *State) start(head *stateVersion, tree subtree, count uint64) {
 	s.tip.Store(&Stage{state: s, frozen: true, done: true, tree: tree, count: count})
 }
 
-// rebuild makes the tree of the pairs in the store, many parts at a time.
+// rebuild makes the tree of the pairs in the store. The keys are hashes, so the
+// parts that begin with each byte are about the same size; they are read and
+// built beside each other, and only 255 nodes are left to do.
 func (s *State) rebuild() (tree subtree, count uint64, err error) {
 	const depth = 8
 	var parts [1 << depth]subtree
@@ -119,7 +122,7 @@ func (s *State) rebuild() (tree subtree, count uint64, err error) {
 
 // loadUndo reads the undo records of the window and hangs their versions
 // before the committed one. Records further back, of a larger window, are
-// deleted.
+// deleted; a window that has grown fills up with the commits to come.
 func (s *State) loadUndo() error {
 	lo, hi := s.keys.span(kindUndo)
 	var links []*undoLog
@@ -154,7 +157,7 @@ func (s *State) hang(links []*undoLog) error {
 			return &DamageError{"undo record", err}
 		}
 		if i == len(links)-1 {
-			next.log = l
+			next.log = l // what comes after the committed version hangs on its record
 		}
 		before.log = &undoLog{number: before.number}
 		if i > 0 {

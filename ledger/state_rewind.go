@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/shardkit/shardkit"
 )
@@ -30,19 +31,9 @@ func (s *State) Rewind(version uint64, sets, deletes iter.Seq2[[]byte, []byte]) 
 	if err != nil {
 		return err
 	}
-	st := s.tip.Load().child()
-	if err := s.reverse(st, v); err != nil {
-		return err
-	}
-	tree, err := st.compute()
-	if err != nil {
-		return err
-	}
-	if tree.hash != v.root {
-		return &DamageError{fmt.Sprintf("undo records since version %d", version), errors.New("root differs")}
-	}
 	head := s.head()
-	record, err := s.undoRecord(st, head)
+	st := s.tip.Load().child()
+	tree, record, err := s.reversed(st, head, v)
 	if err != nil {
 		return err
 	}
@@ -50,7 +41,36 @@ func (s *State) Rewind(version uint64, sets, deletes iter.Seq2[[]byte, []byte]) 
 	log := newUndoLog(version, record)
 	back := &stateVersion{number: version, any: v.any, root: tree.hash, log: log, tree: &tree, count: st.count}
 	s.publish(st, head, log)
-	err = s.apply(s.commitSets(st, back, nil, sets), func(yield func(lo, hi []byte) bool) {
+	if err := s.apply(s.commitSets(st, back, nil, sets), s.rewindDeletes(st, version, deletes)); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.window, v)
+	s.window = append(s.window[:i:i], back)
+	return nil
+}
+
+// reversed changes st, on top of head, back to version v, and returns its tree
+// and the record that leads from v to head.
+func (s *State) reversed(st *Stage, head, v *stateVersion) (tree subtree, record []byte, err error) {
+	if err := s.reverse(st, v); err != nil {
+		return tree, nil, err
+	}
+	if tree, err = st.compute(); err != nil {
+		return tree, nil, err
+	}
+	if tree.hash != v.root {
+		return tree, nil, &DamageError{fmt.Sprintf("undo records since version %d", v.number), errors.New("root differs")}
+	}
+	record, err = s.undoRecord(st, head)
+	return tree, record, err
+}
+
+// rewindDeletes yields what a rewind removes: the undo records of the
+// forgotten versions, the keys that came since, and what the caller names.
+func (s *State) rewindDeletes(st *Stage, version uint64, deletes iter.Seq2[[]byte, []byte]) iter.Seq2[[]byte, []byte] {
+	return func(yield func(lo, hi []byte) bool) {
 		_, end := s.keys.span(kindUndo)
 		if !yield(s.keys.undo(version+1), end) {
 			return
@@ -63,22 +83,12 @@ func (s *State) Rewind(version uint64, sets, deletes iter.Seq2[[]byte, []byte]) 
 		if deletes != nil {
 			deletes(yield)
 		}
-	})
-	if err != nil {
-		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range s.window {
-		if s.window[i] == v {
-			s.window = append(s.window[:i:i], back)
-			break
-		}
-	}
-	return nil
 }
 
-// reverse changes st, on top of the committed state, back to version v.
+// reverse makes the changes that lead back to version v. They go through a
+// stage like any others, so that root, views and the batch come out of the same
+// code as those of a block; the price is a read of the raw key for each.
 func (s *State) reverse(st *Stage, v *stateVersion) error {
 	since, err := v.log.since()
 	if err != nil {
