@@ -530,12 +530,13 @@ func (x *execution) output(d *draw, output []byte) error {
 	return saveSets(x.stage, sets)
 }
 
-// elect holds an election and deals its seats. If too few seats are filled the
-// chain keeps the committees it has: a chain that stops is worse.
+// elect holds an election and deals its seats. If too few seats are filled, or
+// too few for every shard, the chain keeps the committees it has: a chain that
+// stops is worse.
 func (x *execution) elect(epoch shardkit.Epoch, before *Committees, rnd shardkit.Hash) (*Committees, *EpochReport, error) {
+	kept := &Committees{Epoch: epoch, Shards: before.Shards}
 	e, err := estake.Elect(x.stage, x.genesis.Params.Stake)
 	if errors.Is(err, estake.ErrTooFew) {
-		kept := &Committees{Epoch: epoch, Shards: before.Shards}
 		return kept, report(kept, &Election{}, nil, rnd), nil
 	}
 	if err != nil {
@@ -543,6 +544,9 @@ func (x *execution) elect(epoch shardkit.Epoch, before *Committees, rnd shardkit
 	}
 	priced := price(e, &x.genesis.Params)
 	sets, moves, err := deal(priced, before, &x.genesis.Params, epoch, rnd)
+	if errors.Is(err, reshard.ErrTooFew) {
+		return kept, report(kept, priced, nil, rnd), nil
+	}
 	if err != nil {
 		return nil, nil, err
 	}

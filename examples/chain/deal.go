@@ -34,24 +34,23 @@ func deal(e *Election, before *Committees, p *Params, epoch shardkit.Epoch, rnd 
 	if err != nil {
 		return nil, nil, err
 	}
+	prev := reshard.Assignment{Shards: make([][]reshard.Unit, p.Shards)}
+	if before != nil {
+		prev = unitsOf(before, p.Deal)
+	}
 	var units []reshard.Unit
 	slots := make(map[shardkit.Hash]*estake.Slot, len(e.Elected))
 	for i := range e.Elected {
 		s := &e.Elected[i].Slot
 		slots[s.ID] = s
-		switch {
-		case e.Shares[i] == 0:
-		case p.Deal == DealSlots:
-			units = append(units, reshard.Unit{Slot: s.ID, Weight: e.Shares[i]})
-		default:
-			for n := range e.Shares[i] {
-				units = append(units, reshard.Unit{Slot: s.ID, Share: uint32(n), Weight: 1})
-			}
+		if e.Shares[i] > 0 {
+			units = append(units, reshard.Unit{Slot: s.ID, Weight: e.Shares[i], Owner: s.Validator})
 		}
 	}
-	prev := reshard.Assignment{Shards: make([][]reshard.Unit, p.Shards)}
-	if before != nil {
-		prev = unitsOf(before, p.Deal)
+	if p.Deal == DealShares {
+		if units, err = reshard.Shares(prev, units, rnd); err != nil {
+			return nil, nil, fmt.Errorf("chain: dealing epoch %d: %w", epoch, err)
+		}
 	}
 	next, moves, err := policy.Assign(prev, units, int(p.Shards), rnd)
 	if err != nil {

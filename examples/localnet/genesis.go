@@ -126,6 +126,7 @@ func (o *options) params() chain.Params {
 	stake := estake.DefaultParams(o.shards * o.validators)
 	stake.Lambda = o.lambda
 	stake.EpochReward = 100_000
+	stake.MinBidPPM = 500_000 // a bid far below the median buys votes below their price
 	p := chain.Params{
 		Shards: uint32(o.shards), EpochBlocks: uint32(o.epochBlocks), Policy: o.policy, Stake: stake,
 		MaxTransactions: 4096, MaxBody: 2 << 20, MaxDrift: 500, MaxRun: 16,
