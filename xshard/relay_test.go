@@ -302,6 +302,8 @@ func TestGapIsAskedForAtOnce(t *testing.T) {
 // TestHint: the copy that was to come does not.
 func TestHint(t *testing.T) {
 	b := newBench(t, func(cfg *xshard.RelayConfig) { cfg.Poll = 80 * ms })
+	b.SetMembers(0, 2, nil)
+	b.SetMembers(0, 3, nil)
 	due := func() time.Duration { at, _ := b.Wake(); return at }
 	b.deliver(0, node(1, 0), pushMsg(0, packet(1, 1, 9)))
 	b.finish(0)
@@ -311,24 +313,31 @@ func TestHint(t *testing.T) {
 	require.Equal(t, 30*ms, due())
 	b.deliver(25*ms, node(1, 0), pushMsg(0, packet(1, 2, 9)))
 	b.finish(25 * ms)
-	require.Equal(t, 80*ms, due(), "it came: the others' turn")
+	require.Equal(t, 105*ms, due(), "it came")
 	b.deliver(30*ms, node(1, 2), hintMsg(0, 1, 3))
 	b.Tick(40 * ms)
 	sent, _ := b.finish(40 * ms)
 	require.Len(t, sent, 1)
 	require.Regexp(t, `^poll 1\.\d 3\+`, sent[0])
 	b.deliver(41*ms, node(1, 3), hintMsg(0, 1, 4))
-	require.Equal(t, 80*ms, due(), "an answer is on its way")
+	require.Equal(t, 120*ms, due(), "an answer is on its way")
 
 	// A member's hints count once in a period.
-	b.Tick(80 * ms)
 	b.Tick(120 * ms)
 	b.finish(120 * ms)
-	for i := range 4 {
-		for h := range shardkit.Height(3) {
-			b.deliver(121*ms, node(1, i), hintMsg(0, 1, 1<<40+h))
-		}
+	for i := range 4 { // nobody answers
+		b.deliver(121*ms, node(1, i), answerMsg(0, 1, b.Stats().Polls, false))
 	}
+	for range 3 {
+		b.deliver(130*ms, node(1, 1), hintMsg(0, 1, 1<<40))
+	}
+	require.Equal(t, 140*ms, due())
+	b.Tick(140 * ms)
+	for i := range 4 {
+		b.deliver(141*ms, node(1, i), answerMsg(0, 1, b.Stats().Polls, false))
+	}
+	b.deliver(142*ms, node(1, 1), hintMsg(0, 1, 1<<40+1))
+	require.Equal(t, 220*ms, due())
 	require.Error(t, b.Deliver(121*ms, node(1, 0), append(hintMsg(0, 1, 1), 0)))
 	require.ErrorIs(t, b.Deliver(121*ms, node(9, 9), hintMsg(0, 1, 1)), xshard.ErrPeer)
 }
