@@ -24,14 +24,16 @@ const (
 // makes all others stale.
 //
 // A stage has one owner at a time. Different stages may be used by different
-// goroutines, also while the State commits another one.
+// goroutines, also while the State commits another one; of the stage that is
+// being committed, Begin, Get and Root may be used, if nothing else was under
+// way when the commit began.
 type Stage struct {
 	state     *State
 	parent    atomic.Pointer[Stage] // nil once committed
 	discarded atomic.Bool
 
 	entries stageEntries
-	frozen  bool // has children, or is committed: never changes again
+	frozen  atomic.Bool // has children, or is committed: never changes again
 
 	mu      sync.Mutex   // guards what follows: children ask for it from their goroutines
 	done    bool         // tree and changes are those of the entries
@@ -54,7 +56,7 @@ func (s *State) Begin() *Stage { return s.tip.Load().child() }
 
 // Begin starts a stage on top of s, which from then on cannot be changed.
 func (s *Stage) Begin() *Stage {
-	s.frozen = true
+	s.frozen.Store(true)
 	return s.child()
 }
 
@@ -112,7 +114,7 @@ func (s *Stage) Get(key []byte) (value []byte, ok bool, err error) {
 	if !s.live() {
 		return nil, false, ErrStale
 	}
-	if !s.frozen {
+	if !s.frozen.Load() {
 		e := s.entries.entry(key)
 		e.value, e.old, e.known = v, v, true
 	}
@@ -146,7 +148,7 @@ func (s *Stage) put(key, value []byte) error {
 	if err := s.check(key); err != nil {
 		return err
 	}
-	if s.frozen {
+	if s.frozen.Load() {
 		return ErrFrozen
 	}
 	e := s.entries.entry(key)

@@ -43,7 +43,8 @@ func (e *DamageError) Unwrap() error { return e.Err }
 // StateConfig is how a State is kept. Prefix must be the same each time a
 // store is opened; the rest may change.
 type StateConfig struct {
-	// Prefix begins every key of the State in its Store. nil: "s/".
+	// Prefix begins every key of the State in its Store; no other key there may
+	// begin with it. nil: "s/".
 	Prefix []byte
 	// Undo is the number of versions before the committed one that can be
 	// viewed and rewound to. Each keeps the old values of what its successor
@@ -194,6 +195,7 @@ func (s *State) Commit(st *Stage, version uint64, extra func(yield func(k, v []b
 	if err := s.admit(st, head, version); err != nil {
 		return err
 	}
+	st.frozen.Store(true)
 	tree, err := st.compute()
 	if err != nil {
 		return err
@@ -217,7 +219,6 @@ func (s *State) Commit(st *Stage, version uint64, extra func(yield func(k, v []b
 
 // publish lets stages and views know what the store is about to do.
 func (s *State) publish(st *Stage, head *stateVersion, log *undoLog) {
-	st.frozen = true
 	head.log.next.Store(log)
 	s.tip.Store(st)
 	st.parent.Store(nil) // after the tip has moved, see live

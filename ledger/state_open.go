@@ -80,7 +80,9 @@ func newState(store Store, cfg StateConfig) (*State, error) {
 // start makes head, the last version of the window, the committed one.
 func (s *State) start(head *stateVersion, tree subtree, count uint64) {
 	head.tree, head.count = &tree, count
-	s.tip.Store(&Stage{state: s, frozen: true, done: true, tree: tree, count: count})
+	tip := &Stage{state: s, done: true, tree: tree, count: count}
+	tip.frozen.Store(true)
+	s.tip.Store(tip)
 }
 
 // rebuild makes the tree of the pairs in the store. The keys are hashes, so the

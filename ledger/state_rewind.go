@@ -40,6 +40,7 @@ func (s *State) Rewind(version uint64, sets, deletes iter.Seq2[[]byte, []byte]) 
 	// To the views, going back is one more change.
 	log := newUndoLog(version, record)
 	back := &stateVersion{number: version, any: v.any, root: tree.hash, log: log, tree: &tree, count: st.count}
+	st.frozen.Store(true)
 	s.publish(st, head, log)
 	if err := s.apply(s.commitSets(st, back, nil, sets), s.rewindDeletes(st, version, deletes)); err != nil {
 		return err

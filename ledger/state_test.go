@@ -542,6 +542,16 @@ func TestStateConcurrent(t *testing.T) {
 					t.Error(err)
 				}
 			})
+			side.Go(func() { // and another child
+				child := tip.Begin()
+				if _, _, err := child.Get([]byte("key 1")); err != nil {
+					t.Error(err)
+				}
+				if _, err := tip.Root(); err != nil {
+					t.Error(err)
+				}
+				child.Discard()
+			})
 			h.commit(tip, tipModel)
 			side.Wait()
 			tip, tipModel = next, nextModel

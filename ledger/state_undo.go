@@ -35,7 +35,10 @@ type undoLog struct {
 //	        undoAbsent:  nothing
 //	        undoValue:   value
 //	        undoRemoved: value, raw key
-const undoHeader = 1 + 1 + 8 + 32 + 4
+const (
+	undoHeader = 1 + 1 + 8 + 32 + 4
+	undoLimit  = 1 << 31 // bytes of a record; its entries are found with 32 bits
+)
 
 // What a key was before a commit.
 const (
@@ -72,6 +75,9 @@ func (s *State) undoRecord(st *Stage, head *stateVersion) ([]byte, error) {
 		if e.value == nil {
 			size += len(e.name)
 		}
+	}
+	if size > undoLimit {
+		return nil, fmt.Errorf("ledger: state: %w: undo record of %d bytes, at most %d", ErrSize, size, undoLimit)
 	}
 	b := append(make([]byte, 0, size), 1)
 	b = wire.AppendBool(b, head.any)
