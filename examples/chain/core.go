@@ -144,6 +144,7 @@ type Core struct {
 	log      recordLog
 	out      Ready
 	routes   routes
+	own      [][]byte // relay messages from one replica to another of this node
 	wallets  wallets
 	lives    uint64         // replicas made so far
 	newest   shardkit.Epoch // that any replica was ever in
@@ -349,13 +350,27 @@ func (c *Core) Ready() Ready {
 	return out
 }
 
-// pump lets the replicas work off what their parts have made, and starts and
-// ends replicas as the committees ask.
+// pump lets the replicas work off what their parts have made, carries messages
+// between them, and starts and ends replicas as the committees ask.
 func (c *Core) pump(now time.Duration) {
-	for _, r := range slices.Clone(c.replicas) {
-		r.pump(now)
+	for range 100 {
+		for _, r := range slices.Clone(c.replicas) {
+			r.pump(now)
+		}
+		c.settle(now)
+		if len(c.own) == 0 {
+			return
+		}
+		own := c.own
+		c.own = nil
+		for _, m := range own {
+			if shard, ok := xshard.Target(m); ok {
+				if r := c.replica(shard); r != nil && r.ready() {
+					_ = r.relay.Deliver(now, c.cfg.Self, m) // as with any peer: what is refused is lost
+				}
+			}
+		}
 	}
-	c.settle(now)
 }
 
 // settle hosts a replica for every seat in a known committee of an epoch that
@@ -424,6 +439,13 @@ func (c *Core) committeesOf(e shardkit.Epoch) *Committees {
 
 // send wraps a part's message. after is 0 or a record of this life.
 func (c *Core) send(to shardkit.NodeID, class uint8, after uint64, proto uint8, shard shardkit.ShardID, data []byte) {
+	if to == c.cfg.Self {
+		// Two replicas of this node, in different shards: only relays do that.
+		if proto == protoRelay {
+			c.own = append(c.own, data)
+		}
+		return
+	}
 	b := make([]byte, 0, 5+len(data))
 	b = wire.AppendU32(append(b, proto), uint32(shard))
 	c.out.Messages = append(c.out.Messages, shardkit.Message{To: to, Class: class, After: after, Data: append(b, data...)})

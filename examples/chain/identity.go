@@ -19,6 +19,7 @@ type Identity struct {
 	Voting  *bls.SecretKey
 	VRF     *vrf.SecretKey
 	seed    [32]byte // of the coefficients of batch verification
+	keys    *bls.Keyring
 }
 
 // NewIdentity derives the keys of a node from 32 secret bytes. Each key, and
@@ -28,7 +29,7 @@ func NewIdentity(seed [32]byte) (*Identity, error) {
 		return sha256.Sum256(append([]byte("shardkit/chain/key/"+tag+"/1"), seed[:]...))
 	}
 	net, vote, rand := derive("network"), derive("voting"), derive("vrf")
-	id := &Identity{Network: ed25519.NewKeyFromSeed(net[:]), seed: derive("batch")}
+	id := &Identity{Network: ed25519.NewKeyFromSeed(net[:]), seed: derive("batch"), keys: bls.NewKeyring(maxKeys)}
 	var err error
 	if id.Voting, err = bls.GenerateKey(vote[:]); err != nil {
 		return nil, fmt.Errorf("chain: identity: %w", err)
@@ -63,9 +64,13 @@ func possession(name string, validator [32]byte) []byte {
 // Prove is the VRF of the slot.
 func (id *Identity) Prove(alpha []byte) ([]byte, error) { return id.VRF.Prove(alpha) }
 
+// maxKeys is how many decoded voting keys a node remembers: committees change
+// by a few members at a time.
+const maxKeys = 4096
+
 // Scheme is the BLS scheme with the node's own batch coefficients.
 func (id *Identity) Scheme(keys [][]byte) (fbft.Verifier, error) {
-	c, err := bls.NewCommittee(keys, id.seed)
+	c, err := id.keys.NewCommittee(keys, id.seed)
 	if err != nil {
 		return nil, err
 	}

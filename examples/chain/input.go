@@ -211,6 +211,9 @@ func (r *replica) pumpSpread(now time.Duration) bool {
 	rd := r.spread.Ready()
 	r.messages(rd.Messages, protoSpread)
 	r.jobs(rd.Jobs, partSpread)
+	for _, b := range rd.Bad {
+		r.core.event(Event{Shard: r.shard, Kind: Refused, Err: b.Err})
+	}
 	for _, d := range rd.Dispersed {
 		r.onDispersed(now, d)
 	}

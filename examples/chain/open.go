@@ -141,9 +141,6 @@ func (r *replica) onOpened(now time.Duration, res openedResult) {
 		r.store = res.store
 	}
 	switch {
-	case errors.Is(res.err, ledger.ErrRestoring):
-		r.core.renew(now, r) // a state sync was cut off
-		return
 	case res.err != nil:
 		r.core.fail(fmt.Errorf("chain: shard %d: open: %w", r.shard, res.err))
 		return
@@ -191,22 +188,28 @@ func (r *replica) join(now time.Duration) {
 		return
 	}
 	r.membersChanged(now)
-	e, rules, shard := r.core.sets[0].Epoch, r.rules, r.shard
-	for _, s := range r.core.sets[1:] {
-		if s.Epoch == e+1 {
-			r.job("bls.keys", len(s.Shards[shard]), func() any {
-				c, err := rules.encodedCommittee(s.Shards[shard])
-				return trustResult{e, c, err}
-			})
-			return
+	first, rules, shard := r.core.sets[0], r.rules, r.shard
+	for _, next := range r.core.sets[1:] {
+		if next.Epoch != first.Epoch+1 {
+			continue
 		}
+		r.job("bls.keys", len(next.Shards[shard]), func() any {
+			res := trustResult{epoch: first.Epoch}
+			if res.committee, res.err = rules.encodedCommittee(first.Shards[shard]); res.err == nil {
+				res.next, res.err = rules.encodedCommittee(next.Shards[shard])
+			}
+			return res
+		})
+		return
 	}
 }
 
-// trustResult is the committee of epoch+1, with which a state sync begins.
+// trustResult are the committees of an epoch and of the next one, with which a
+// state sync begins.
 type trustResult struct {
 	epoch     shardkit.Epoch
 	committee []byte
+	next      []byte
 	err       error
 }
 
@@ -215,7 +218,8 @@ func (r *replica) onTrust(now time.Duration, res trustResult) {
 		r.core.fail(fmt.Errorf("chain: shard %d: %w", r.shard, res.err))
 		return
 	}
-	r.client.Sync(now, res.epoch, res.committee)
+	r.client.Trust(res.epoch, res.committee)
+	r.client.Sync(now, res.epoch, res.next)
 }
 
 // encodedCommittee is a committee as hops name it.

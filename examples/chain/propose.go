@@ -297,8 +297,10 @@ func (r *replica) obtain(now time.Duration, p *proposal) {
 		return
 	}
 	p.early = false
-	if err := r.spread.Obtain(now, uint64(r.tip.out.meta.next()), p.from, p.ref); err != nil {
+	if err := r.spread.Obtain(now, uint64(r.tip.out.meta.next()), p.from, p.ref); errors.Is(err, erasure.ErrBad) {
 		r.judge(now, p, err)
+	} else if err != nil {
+		r.core.event(Event{Shard: r.shard, Kind: Refused, Err: err, Hash: p.hash}) // no verdict on the block
 	}
 }
 

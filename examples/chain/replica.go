@@ -320,7 +320,7 @@ func (r *replica) nextHeight(now time.Duration) {
 		s.Before = t.by
 	}
 	r.worked, r.proposal = false, proposing{}
-	r.setGroup(now, epoch)
+	r.setGroups(now, epoch)
 	if err := r.consensus.Start(now, s); err != nil {
 		r.core.fail(fmt.Errorf("chain: shard %d: %w", r.shard, err))
 		return
@@ -329,15 +329,24 @@ func (r *replica) nextHeight(now time.Duration) {
 	r.work(now)
 }
 
-// setGroup tells the broadcast who the members are.
-func (r *replica) setGroup(now time.Duration, epoch shardkit.Epoch) {
-	c := r.tip.out.committee
-	g := erasure.Group{Sure: c.Fork()}
-	for _, m := range c.Members() {
-		g.Members = append(g.Members, erasure.Member{Node: m.Node, Weight: m.Weight})
-	}
-	if err := r.spread.SetGroup(now, uint64(epoch), g); err != nil {
-		r.core.fail(fmt.Errorf("chain: shard %d: %w", r.shard, err))
+// setGroups tells the broadcast who the members of an epoch are, and of the
+// next one if they are known: their first chunks may be here before the epoch.
+func (r *replica) setGroups(now time.Duration, epoch shardkit.Epoch) {
+	for e := epoch; e <= epoch+1; e++ {
+		sets := r.core.committeesOf(e)
+		if sets == nil {
+			continue
+		}
+		var g erasure.Group
+		var total uint64
+		for _, s := range sets.Shards[r.shard] {
+			g.Members = append(g.Members, erasure.Member{Node: s.Node, Weight: s.Weight})
+			total += s.Weight
+		}
+		g.Sure = 2*(2*total/3+1) - total // 2q - W
+		if err := r.spread.SetGroup(now, uint64(e), g); err != nil && e == epoch {
+			r.core.fail(fmt.Errorf("chain: shard %d: %w", r.shard, err))
+		}
 	}
 	if epoch > 1 {
 		r.spread.DropGroup(uint64(epoch) - 2)

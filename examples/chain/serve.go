@@ -205,15 +205,11 @@ func (d *download) begin(h statesync.Head) (resume shardkit.Hash, err error) {
 }
 
 func (d *download) finish(h statesync.Head) error {
-	st, err := d.restore.Finish(nil)
-	if err != nil {
-		return err
-	}
 	b := ledger.Block{Certificate: h.Cert}
 	if err := b.Header.UnmarshalBinary(h.Header); err != nil {
 		return err
 	}
-	return d.chain.InitAt(&b, st)
+	return d.chain.InitFrom(&b, d.restore, nil)
 }
 
 // checkHop verifies an epoch's first block under the committee of the epoch.
