@@ -54,3 +54,6 @@ func NewMessage(kind uint8, req uint64, addr string, shards []shardkit.ShardID, 
 func (m *message) Request() (kind uint8, req uint64, target [4]uint64, shard shardkit.ShardID) {
 	return m.kind, m.req, m.target, m.shard
 }
+
+// Contacts returns what an answer names.
+func (m *message) Contacts() []Contact { return m.contacts }
