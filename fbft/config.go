@@ -70,6 +70,7 @@ type Start struct {
 	Parent    shardkit.Hash // hash of the block before
 	Committee *Committee    // of this height, for all its views
 	Previous  *Certificate  // commit certificate of the block before; nil at the first height
+	Work      bool          // there is something to decide: Work is called at once
 	Before    *Committee    // committee of Previous if it is another; gets the certificates of this height's start (hand-over)
 }
 

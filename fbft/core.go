@@ -28,11 +28,11 @@ type Core struct {
 	started bool
 	heightState
 
-	late    []lateVotes // of the latest heights, ascending
-	ring    []settled   // certificates of the latest heights, ascending
-	answers limiter     // of answers to peers that lag
-	hints   limiter     // of Behind
-	early   *early      // the next height's announcement, if it came too soon
+	late    []lateVotes        // of the latest heights, ascending
+	ring    []settled          // certificates of the latest heights, ascending
+	answers limiter            // of answers to peers that lag
+	hints   limiter            // of Behind
+	early   [maxAhead]earlyBox // what came for the next heights, by height modulo
 }
 
 // heightState is what a replica knows and owes at one height.
@@ -157,13 +157,6 @@ type settled struct {
 	since     time.Duration // when it was decided here
 }
 
-// early is a message of the next height.
-type early struct {
-	from   shardkit.NodeID
-	height shardkit.Height
-	data   []byte
-}
-
 // Bounds of what is kept.
 const (
 	maxRing   = 32 // certificates of past heights
@@ -248,11 +241,11 @@ func (c *Core) Start(now time.Duration, s Start) error {
 	}
 	c.beginHandOver()
 	c.askProposal()
-	if e := c.early; e != nil && e.height <= s.Height {
-		c.early = nil
-		if e.height == s.Height {
-			_ = c.Deliver(now, e.from, e.data) // judged when it came; what is wrong with it now is nobody's fault
-		}
+	if s.Work {
+		c.Work(now)
+	}
+	for _, e := range c.early[s.Height%maxAhead].take(s.Height) {
+		_ = c.Deliver(now, e.from, e.data) // who sent it cannot be told any more
 	}
 	return nil
 }

@@ -33,6 +33,8 @@ func (c *Core) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) erro
 		return c.onCurrent(from, h.kind, r)
 	case h.height == c.height+1:
 		return c.onNext(from, h, r, msg)
+	case h.height <= c.height+maxAhead:
+		c.keepEarly(from, h, msg)
 	}
 	c.onFuture(from, h.height)
 	return nil
@@ -104,7 +106,7 @@ func (c *Core) onCertificate(from shardkit.NodeID, ct *Certificate) error {
 }
 
 // onNext takes a message of the next height: what it brings along about this
-// one counts, and the announcement itself is kept for when the height starts.
+// one counts at once.
 func (c *Core) onNext(from shardkit.NodeID, h heading, r *wire.Reader, msg []byte) error {
 	var previous *Certificate
 	switch h.kind {
@@ -114,9 +116,6 @@ func (c *Core) onNext(from shardkit.NodeID, h heading, r *wire.Reader, msg []byt
 			return malformed("proposal", err)
 		}
 		previous = p.previous
-		if i, ok := c.committee.Index(from); ok && p.view == 0 && i == c.leaderAt(h.height, 0) {
-			c.early = &early{from: from, height: h.height, data: clip(msg)}
-		}
 	case kindReport:
 		p := readReport(r, c.cfg.MaxHeader)
 		if err := r.Close(); err != nil {
@@ -126,10 +125,25 @@ func (c *Core) onNext(from shardkit.NodeID, h heading, r *wire.Reader, msg []byt
 	case kindCertificate:
 		c.onFuture(from, h.height)
 	}
+	c.keepEarly(from, h, msg)
 	if previous == nil || c.decided != nil || previous.Phase != Commit {
 		return nil
 	}
 	return c.onCertificate(from, previous)
+}
+
+// keepEarly keeps a message of one of the next heights until that starts: a
+// replica that is a little behind would otherwise wait for repetitions. The
+// committee is likely to stay; if it does not, repetitions it is.
+func (c *Core) keepEarly(from shardkit.NodeID, h heading, msg []byte) {
+	i, member := c.committee.Index(from)
+	if !member || !c.voter || h.kind == kindReport {
+		return
+	}
+	if h.kind == kindProposal && (i != c.leaderAt(h.height, 0) || len(msg) > c.cfg.MaxHeader+c.cfg.MaxRef+maxEarly) {
+		return
+	}
+	c.early[h.height%maxAhead].put(from, h, msg)
 }
 
 // onFuture takes notice of a member that is ahead by more than a message in

@@ -17,6 +17,9 @@ const (
 	kindReport      = 4 // view change
 )
 
+// headingSize is the length of a heading: version, kind, shard, height.
+const headingSize = 14
+
 // heading is how every message begins.
 type heading struct {
 	kind   uint8

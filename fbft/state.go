@@ -12,6 +12,9 @@ import (
 func (c *Core) Clone() *Core {
 	d := *c
 	d.ready = c.ready.clone()
+	for k := range d.early {
+		d.early[k].list = slices.Clone(c.early[k].list)
+	}
 	d.ring = slices.Clone(c.ring)
 	d.late = slices.Clone(c.late)
 	d.answers.entries = slices.Clone(c.answers.entries)
@@ -70,10 +73,12 @@ func (c *Core) AppendState(b []byte) []byte {
 	for i := range c.ring {
 		b = c.ring[i].cert.appendTo(b)
 	}
-	b = wire.AppendBool(b, c.early != nil)
-	if c.early != nil {
-		b = append(b, c.early.from[:]...)
-		b = wire.AppendBytes(b, c.early.data)
+	for k := range c.early {
+		b = wire.AppendU32(b, uint32(len(c.early[k].list)))
+		for _, e := range c.early[k].list {
+			b = append(b, e.from[:]...)
+			b = wire.AppendBytes(b, e.data)
+		}
 	}
 	b = wire.AppendBytes(b, c.holds)
 	return wire.AppendU32(b, uint32(c.polls))

@@ -1,0 +1,161 @@
+// Package fbft is a Byzantine fault tolerant consensus engine: members of a
+// committee, weighted by shares, agree on one block per height, with
+// signatures that are aggregated into certificates.
+//
+// # Model
+//
+// A committee has total weight W and quorum q (default: the least above 2W/3).
+// Members whose weight is below 2q−W may be Byzantine and do anything their
+// keys allow: no two blocks are then decided at one height. Blocks are decided
+// as long as the network is eventually timely and weight q is honest and up.
+// Once weight W−q+1 is silent, nothing is decided any more. With 600 shares:
+// safe below 202, live below 200. If logs of weight W−q+1 are lost in one
+// shard, it stops for ever, because who has lost its log does not vote.
+//
+// The network may delay, lose, repeat and reorder; peers are authenticated by
+// the transport. Disks keep what they said they had written. Clocks need not
+// agree. Time is monotonic; no clock of the wall is used.
+//
+// # The protocol, message by message
+//
+// A height goes through views 0, 1, …, each with a leader that everybody can
+// compute. In the normal case five messages decide, O(n) of them:
+//
+// ANNOUNCE, leader to all: header, a reference to the body, and the commit
+// certificate of the height before. A member gets the body and judges it.
+//
+// PREPARE, member to leader: a signature over chain, shard, epoch, height,
+// committee, view, phase and block, above view 0 also over the digest of the
+// NEWVIEW. Signed once per view, and only with the body held and good.
+//
+// PREPARED, leader to all: PREPARE of quorum weight in one certificate. Two
+// quorums share an honest member, which signs one PREPARE a view: so a view
+// has at most one prepared block. Who holds the block takes the lock: the
+// certificate and header go to the log, after the body.
+//
+// COMMIT, member to the leaders of this view, of the next view and of the next
+// height, so that no single node can keep the decision to itself. It takes a
+// prepared certificate of exactly this view. Its record follows those of the
+// lock and the body in the log, and it leaves only once they are durable: when
+// a whole shard loses power here, somebody still has the block.
+//
+// COMMITTED, whoever holds a quorum of COMMIT to all: the block is final. A
+// certificate also rides on the next ANNOUNCE and on reports, and is the
+// answer to everybody that is still at work on a decided height.
+//
+// REPORT, member to all, when the timer of its view runs out or when reports
+// of weight W−q+1 show that an honest member has gone ahead: "I go to view w;
+// the highest view in which I hold a prepared block is v", or none. To the
+// leader of w it carries that certificate and header. Once it is recorded the
+// member signs nothing below w, ever.
+//
+// NEWVIEW, leader of w to all: reports for w of quorum weight, grouped by what
+// they claim, and the certificate of the highest claim, whose block it
+// proposes again; if nobody claims anything, any block. Everybody checks all
+// of it. It is on the leader's disk before it leaves, and there is one per
+// view.
+//
+// # Why two blocks are never decided
+//
+// Let view v be the lowest that decides, say A: members of weight q signed
+// COMMIT(v, A), so each honest one of them held A and the certificate of (v, A)
+// on disk. Take the first later view w in which another block is prepared.
+// Its NEWVIEW has reports for w of weight q; one of them is by an honest member
+// that signed COMMIT(v, A). It did so before its report, for after it nothing
+// below w is signed. So its report claims view v or higher, and the highest
+// claim of the proof is some u with v ≤ u < w. Its certificate was checked. If
+// u = v it names A, since a view has one prepared block; if u > v it names A
+// because w is the first view to prepare anything else. So w proposes A. The
+// argument rests on the log: on the report and the vote being durable before
+// they are seen. A certificate of view v does not make COMMIT in another view,
+// and votes sign their view: an old certificate cannot pass for a new one. An
+// own lock is no reason to refuse a valid NEWVIEW: the proof, not the lock,
+// decides (two-phase protocols that wait for the lock instead stall when its
+// owner is outside the quorum).
+//
+// # Why blocks are decided
+//
+// A view is entered on reports of it or any higher one with quorum weight, on a
+// valid NEWVIEW, or on a prepared certificate; its timer runs from there, goes
+// on whatever happens, and is a function of the view alone, doubling up to a
+// cap. Reports count for this by their sender alone, whatever they claim. So
+// honest members end up in one view: whoever is behind gets the reports, which
+// are repeated, and joins; whoever is alone ahead waits, its timer stopped,
+// until the others reach its view or a later one. Once the cap exceeds seven
+// messages and the execution of a block, the first honest leader decides: it
+// has reports of all honest members for its view, with the certificates they
+// claim, and the claimed body can be had from whoever claimed it.
+//
+// Every core repeats, every Resend, its latest report and its latest vote, as
+// leader also what it proposed and prepared. Nothing is assumed of the
+// transport. View 0 of an idle height makes no noise: its timer runs only once
+// there is an announcement, a report of another member, or Work.
+//
+// # Change of committee
+//
+// A height has one committee, a function of the blocks before. The first height
+// of a new committee is started with the old one (Start.Before): members of
+// both tell both how the last height ended, every Resend, until they see the
+// first decision of the new committee. Old members who have not heard go on
+// with views of their height.
+//
+// # After a crash
+//
+// Config.Log holds the records that Ready gave out. A replica repeats its
+// latest words, byte for byte, is bound by them, and asks for the block it is
+// locked on through Validate. A log with votes above a height but without that
+// height has been pruned there: the replica does not vote in it. Who has a key
+// but not its log must set VoteFrom beyond every height at which the key may
+// have voted: the first block of the second epoch after one whose certified
+// time is later than the restart is safe.
+//
+// # Evidence
+//
+// Two votes of one view and phase for different blocks, COMMIT in v with a
+// later report that claims less than v, and two reports for one view are
+// offences (Evidence). Each is proven by two signatures or two certificates:
+// who signed both is guilty. A fork within a view convicts by its two commit
+// certificates; one over several views through what honest replicas archive
+// (Ready.Archive, Accuse). Preparing another block on a valid NEWVIEW after a
+// COMMIT is no offence.
+//
+// # How to drive it
+//
+// A Node runs a Core for an Application:
+//
+//	log, records, err := fbft.OpenLog(dir, publicKey, fbft.LogOptions{})
+//	node, err := fbft.NewNode(fbft.NodeConfig{
+//		Core: fbft.Config{Chain: chain, Self: id, Signer: key},
+//		App:  app, Start: start, Log: log, Records: records, Send: host.Send,
+//	})
+//	go node.Run(ctx)
+//	// from the network: node.Deliver(from, msg)
+//
+// A composition embeds the Core itself, which has no goroutine, clock, disk or
+// network: it takes Deliver, Done, Persisted, Tick, Start, Work, Proposed and
+// Validated, and hands out a Ready.
+//
+// Package fbfttest has what tests of either need.
+//
+// # What it does not do
+//
+// It does not move bodies, hold transactions or execute; it does not choose
+// committees, and it does not punish. It opens no connection.
+//
+// # Deviations from the published FBFT
+//
+// Harmony's paper [1] leaves the view change open, and its implementation
+// differs from the rules above in most of what they say: votes there sign the
+// block but not their view or phase, view changes carry one report of one
+// prepared block without its body, and views are counted by the clock. The
+// locking follows PBFT [2] with certificates in place of message sets; the
+// amplification of reports is that of Bracha's broadcast [3] as used in [2];
+// idle heights make no views.
+//
+// # References
+//
+//	[1] Harmony Team: Technical Whitepaper, version 2.0, §2.
+//	[2] Castro, Liskov: Practical Byzantine Fault Tolerance, OSDI 1999.
+//	[3] Bracha: Asynchronous Byzantine agreement protocols, 1987.
+//	[4] Bano et al.: Twins: BFT systems made robust, OPODIS 2021.
+package fbft
