@@ -22,8 +22,10 @@ func testGroup(t testing.TB, bits int) *Params {
 
 // primeForm returns the form (q, b, …) of the first prime q from n up for which
 // there is one.
-func primeForm(d *big.Int, n int64) form {
-	for q := big.NewInt(n | 1); ; q.Add(q, big.NewInt(2)) {
+func primeForm(d *big.Int, n int64) form { return primeFormFrom(d, big.NewInt(n)) }
+
+func primeFormFrom(d, n *big.Int) form {
+	for q := new(big.Int).SetBit(n, 0, 1); ; q.Add(q, big.NewInt(2)) {
 		if !q.ProbablyPrime(0) {
 			continue
 		}
@@ -49,6 +51,18 @@ func edgeForms(p *Params) []form {
 		for range p.bits/8 + 4 {
 			f = compose(p.d, f, gen)
 			forms = append(forms, f, f.inverse())
+		}
+	}
+	// Full size, and 2^j a factor of a; or a power of 2 altogether.
+	f := principal(p.d)
+	for j := 1; j < p.bits/2-1; j++ {
+		f = compose(p.d, f, gen)
+		if j <= 70 && j%3 == 0 || j == 64 {
+			q := primeFormFrom(p.d, new(big.Int).Lsh(big.NewInt(3), uint(max(8, p.bits/2-j-6))))
+			forms = append(forms, compose(p.d, f, q))
+		}
+		if j > p.bits/2-30 {
+			forms = append(forms, f)
 		}
 	}
 	return append(forms, p.input([]byte("edge")))
@@ -127,6 +141,45 @@ func TestComposeAgainstReference(t *testing.T) {
 			g = compose(p.d, g, f)
 			require.True(t, y.form().equal(g), "bits %d step %d", bits, i)
 		}
+	}
+}
+
+// Forms that share a prime: it stays, squared, or it cancels. And forms whose
+// product is small, so that Euclid meets a huge quotient in the middle.
+func TestComposeCommonFactor(t *testing.T) {
+	for _, bits := range []int{256, 512, 1024} {
+		p := testGroup(t, bits)
+		s := newSquarer(p.d)
+		x, y, z := s.newElement(), s.newElement(), s.newElement()
+		// Primes that leave room for one more factor below the reduced size.
+		base := new(big.Int).Lsh(big.NewInt(3), uint(bits/2-10))
+		f := primeFormFrom(p.d, base)
+		g := primeFormFrom(p.d, new(big.Int).Add(f.a, bigOne))
+		fast := 0
+		for i := range 300 {
+			if i%20 == 0 {
+				f, g = g, primeFormFrom(p.d, new(big.Int).Add(g.a, bigOne))
+			}
+			q := primeForm(p.d, int64(2+i/8))
+			a, b := compose(p.d, f, q), compose(p.d, g, q)
+			if i%2 == 0 {
+				b = compose(p.d, g, q.inverse())
+			}
+			if i%4 < 2 {
+				a, b = a.inverse(), b.inverse()
+			}
+			if i%10 == 0 {
+				b = compose(p.d, a.inverse(), q)
+			}
+			x.setForm(a)
+			y.setForm(b)
+			if cmp(x.a, y.a) < 0 && s.fastCompose(z, y, x) {
+				fast++
+			}
+			s.compose(z, x, y)
+			require.True(t, z.form().equal(compose(p.d, a, b)), "bits %d step %d", bits, i)
+		}
+		require.Positive(t, fast)
 	}
 }
 

@@ -2,6 +2,7 @@ package vdf_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
@@ -65,6 +66,11 @@ func TestVectorsChia(t *testing.T) {
 			x, proof := unhex(t, v.X), unhex(t, v.Proof)
 			require.NoError(t, c.Verify(x, v.Iterations, v.WitnessType, proof), "vector %d", i)
 			require.Error(t, c.Verify(x, v.Iterations+1, v.WitnessType, proof), "vector %d", i)
+			if v.WitnessType > 0 { // segments of more squarings than there are
+				n := binary.BigEndian.Uint64(proof[len(proof)-141:])
+				require.ErrorIs(t, c.Verify(x, n, v.WitnessType, proof), vdf.ErrEncoding)
+				require.ErrorIs(t, c.Verify(x, n-1, v.WitnessType, proof), vdf.ErrEncoding)
+			}
 			proof[len(proof)/2] ^= 1
 			require.Error(t, c.Verify(x, v.Iterations, v.WitnessType, proof), "vector %d", i)
 			proof[len(proof)/2] ^= 1
