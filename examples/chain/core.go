@@ -143,6 +143,7 @@ type Core struct {
 	sets     []*Committees
 	log      recordLog
 	out      Ready
+	closing  map[shardkit.ShardID]int // stores of replicas that are gone, being closed
 	routes   routes
 	own      [][]byte // relay messages from one replica to another of this node
 	wallets  wallets
@@ -158,7 +159,7 @@ func New(cfg Config) (*Core, error) {
 	if cfg.Genesis == nil || cfg.Scheme == nil || cfg.Open == nil {
 		return nil, errors.New("chain: Config lacks Genesis, Scheme or Open")
 	}
-	c := &Core{cfg: cfg, id: cfg.Genesis.ID()}
+	c := &Core{cfg: cfg, id: cfg.Genesis.ID(), closing: map[shardkit.ShardID]int{}}
 	if err := c.log.recover(cfg.Log); err != nil {
 		return nil, err
 	}
@@ -219,6 +220,16 @@ func (c *Core) retire(now time.Duration, r *replica) {
 	c.log.dropShard(r.shard)
 	c.event(Event{Shard: r.shard, Kind: Retired})
 	c.announce(now)
+}
+
+// closed goes on with a replica that waited for its predecessor's store.
+func (c *Core) closed(now time.Duration, s shardkit.ShardID) {
+	c.closing[s]--
+	if r := c.replica(s); r != nil && r.waiting != nil && c.closing[s] == 0 {
+		how := *r.waiting
+		r.waiting = nil
+		r.open(now, how)
+	}
 }
 
 // renew begins a replica again with an empty store and a state sync: what it
@@ -292,6 +303,11 @@ type routed struct {
 func (c *Core) Done(now time.Duration, result any) {
 	rt, ok := result.(routed)
 	if !ok {
+		return
+	}
+	if rt.part == partClose {
+		c.closed(now, rt.shard)
+		c.pump(now)
 		return
 	}
 	if rt.part == partKad {

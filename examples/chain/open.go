@@ -23,8 +23,12 @@ const (
 	openFresh                   // sync the state into an empty store
 )
 
-// open opens the store in a job.
+// open opens the store in a job, once a former replica's store is closed.
 func (r *replica) open(now time.Duration, how openMode) {
+	if r.core.closing[r.shard] > 0 {
+		r.waiting = &how
+		return
+	}
 	open, shard, rules, undo := r.core.cfg.Open, r.shard, r.rules, r.core.cfg.Undo
 	r.job("store.open", 0, func() any {
 		store, err := open(shard, how == openFresh)

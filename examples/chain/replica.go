@@ -26,6 +26,7 @@ const (
 	partClient
 	partDraw
 	partKad
+	partClose
 )
 
 // replica is one shard as this node keeps it: the cores of the packages, and
@@ -68,6 +69,7 @@ type replica struct {
 	fetched  []statesync.Block // verified, to be executed in order
 	applying bool
 	closed   bool
+	waiting  *openMode // the store of a former replica of the shard is being closed
 }
 
 // tip is a block with its place in the chain.
@@ -424,7 +426,8 @@ func (r *replica) close(now time.Duration) {
 		r.client.Stop(now)
 	}
 	if s, ok := r.store.(interface{ Close() error }); ok {
-		r.core.job(shardkit.Job{Kind: "store.close", Run: func() any { return s.Close() }}, r.shard, partSelf, 0)
+		r.core.closing[r.shard]++
+		r.core.job(shardkit.Job{Kind: "store.close", Run: func() any { return s.Close() }}, r.shard, partClose, r.life)
 	}
 }
 

@@ -79,7 +79,7 @@ func run(o *options) (bool, error) {
 	r := &runner{o: o, c: c, w: w, screen: newScreen(o)}
 	err = r.walk()
 	drained := r.drain()
-	w.close()
+	err = errors.Join(err, w.close())
 	rep := r.report(drained)
 	if cerr := c.closeAll(); err == nil {
 		err = cerr
@@ -87,11 +87,8 @@ func run(o *options) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	accepted, err := w.receipts.all()
-	if err != nil {
-		return false, err
-	}
-	if rep.Invariants, err = c.audit(append(accepted, w.stats.transfers...)); err != nil {
+	accepted := append(w.journal.settled(uint32(o.shards)), w.stats.transfers...)
+	if rep.Invariants, err = c.audit(accepted); err != nil {
 		return false, err
 	}
 	return rep.Invariants.OK() && drained, rep.print(o)

@@ -22,7 +22,7 @@ type wallet struct {
 	id       shardkit.Hash
 	host     *quicnet.Host
 	accounts []*account
-	receipts *receipts
+	journal  *journal
 	cross    float64
 	rate     int
 	rng      *rand.Rand // of the load; only the pacing goroutine uses it
@@ -98,9 +98,10 @@ func newWallet(s *setup, o *options, start map[shardkit.NodeID]string, dir strin
 		w.byShard[a.shard] = append(w.byShard[a.shard], a)
 	}
 	var err error
-	if w.receipts, err = openReceipts(dir); err != nil {
+	if w.journal, err = openJournal(dir); err != nil {
 		return nil, err
 	}
+	w.resume()
 	w.host, err = quicnet.Listen(quicnet.Config{
 		Key: ed25519.NewKeyFromSeed(seed[:]), Network: w.id.String(),
 		Handle: func(_ shardkit.NodeID, _ uint8, msg []byte) { w.handle(msg) },
@@ -114,6 +115,31 @@ func newWallet(s *setup, o *options, start map[shardkit.NodeID]string, dir strin
 	}
 	slices.SortFunc(w.nodes, func(a, b shardkit.NodeID) int { return slices.Compare(a[:], b[:]) })
 	return w, nil
+}
+
+// resume takes up what an earlier run has left: nonces, and transfers that have
+// no receipt yet.
+func (w *wallet) resume() {
+	byAddr := map[ledger.Address]*account{}
+	for _, a := range w.accounts {
+		byAddr[a.addr] = a
+	}
+	for _, tx := range w.journal.signed {
+		a := byAddr[tx.Sender()]
+		if a == nil {
+			continue
+		}
+		a.nonce = max(a.nonce, tx.Nonce+1)
+		if !w.journal.done[tx.ID()] {
+			t := &transfer{tx: *tx, from: a, dest: tx.To.Shard(uint32(len(w.members))), first: time.Now()}
+			a.flying++
+			w.flying[tx.ID()] = t
+			w.stats.submitted++
+			if t.dest != a.shard {
+				w.stats.crossSent++
+			}
+		}
+	}
 }
 
 // run sends until stop is called, and goes on seeing transfers through until
@@ -137,11 +163,11 @@ func (w *wallet) pending() int {
 	return len(w.flying)
 }
 
-func (w *wallet) close() {
+func (w *wallet) close() error {
 	close(w.quit)
 	w.wg.Wait()
 	w.host.Close()
-	w.receipts.close()
+	return w.journal.close()
 }
 
 // look keeps asking who the members are and subscribes to their blocks.
@@ -235,8 +261,10 @@ func (w *wallet) pace() {
 		for _, t := range fresh {
 			w.flying[t.tx.ID()] = t
 		}
-		w.submit(fresh)
-		w.retry()
+		if w.journal.sign(fresh); w.knowsAll() {
+			w.submit(fresh)
+			w.retry()
+		}
 		w.mu.Unlock()
 	}
 }
@@ -375,7 +403,7 @@ func (w *wallet) handle(msg []byte) {
 		delete(w.asked, n.Request)
 		for i, a := range list {
 			if !a.known {
-				a.known, a.nonce = true, n.Accounts[i].Nonce
+				a.known, a.nonce = true, max(a.nonce, n.Accounts[i].Nonce)
 				w.unknown--
 			}
 		}
@@ -429,7 +457,7 @@ func (w *wallet) seen(t *transfer, shard shardkit.ShardID) {
 	delete(w.flying, t.tx.ID())
 	w.accept(t)
 	t.from.flying--
-	w.receipts.add(chain.Transfer{ID: t.tx.ID(), Source: t.from.shard, Dest: t.dest})
+	w.journal.receive(t.tx.ID())
 	took := now.Sub(t.first)
 	w.stats.committed++
 	w.stats.perShard[t.dest]++
