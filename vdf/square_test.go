@@ -179,7 +179,8 @@ func TestComposeCommonFactor(t *testing.T) {
 			s.compose(z, x, y)
 			require.True(t, z.form().equal(compose(p.d, a, b)), "bits %d step %d", bits, i)
 		}
-		require.Positive(t, fast)
+		// What goes wrong on the fast path mostly ends on the slow one: count.
+		require.Greater(t, fast, 250)
 	}
 }
 

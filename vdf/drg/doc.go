@@ -45,6 +45,10 @@
 // a crash the chain says where the drawing stands, and Start and Committed are
 // called again.
 //
+// Readers need none of that: a [History] checks the entries of epoch after
+// epoch, hands out values and lets one wait for the next. Two readers whose
+// newest values have the same Link have the same history.
+//
 // # What it does not do
 //
 // It does not agree on anything: consensus does, and its rules carry a
