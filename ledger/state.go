@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"iter"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -321,7 +320,12 @@ func (s *State) commitDeletes(st *Stage, expired []*stateVersion) iter.Seq2[[]by
 // versionAt returns a version that is kept, with its tree.
 func (s *State) versionAt(number uint64) (*stateVersion, error) {
 	s.mu.RLock()
-	i := slices.IndexFunc(s.window, func(v *stateVersion) bool { return v.number == number })
+	// From the newest: the empty state counts as version 0 until one is
+	// committed under that number.
+	i := len(s.window) - 1
+	for i >= 0 && s.window[i].number != number {
+		i--
+	}
 	if i < 0 {
 		s.mu.RUnlock()
 		return nil, fmt.Errorf("version %d: %w", number, ErrPruned)
