@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/examples/chain"
 	"github.com/shardkit/shardkit/internal/loop"
@@ -99,13 +101,20 @@ func (c *cluster) startAll() error {
 	return nil
 }
 
+// storeOptions keeps the stores of many replicas in one process small.
+func storeOptions(fs vfs.FS) pebblestore.Options {
+	o := pebblestore.Tuned()
+	o.MemTableSize = 4 << 20
+	return pebblestore.Options{FS: fs, Pebble: o, CacheBytes: 4 << 20}
+}
+
 // startNode starts a node, for the first time or on its own data.
 func (c *cluster) startNode(m *member) error {
 	d := newDisk()
 	n, err := chain.StartNode(chain.NodeConfig{
 		Genesis: c.setup.genesis, Identity: m.identity, Dir: m.dir, Addr: m.addr, Follow: m.follow,
 		Find: true, Bootstrap: c.bootstrap(m),
-		Store: pebblestore.Options{FS: d, CacheBytes: 8 << 20}, LogFS: logDisk{d}, Pool: c.pool,
+		Store: storeOptions(d), LogFS: logDisk{d}, Pool: c.pool,
 		Logger: c.log.With("node", m.identity.ID()),
 		Events: c.note,
 	})
@@ -286,7 +295,7 @@ func (c *cluster) audit(accepted []chain.Transfer) (*chain.Report, error) {
 			return nil, err
 		}
 		for dir, s := range dirs {
-			st, err := pebblestore.Open(dir, pebblestore.Options{CacheBytes: 8 << 20})
+			st, err := pebblestore.Open(dir, storeOptions(vfs.Default))
 			if err != nil {
 				return nil, err
 			}
