@@ -234,3 +234,62 @@ func TestGoldenRecords(t *testing.T) {
 		t.Error("record of another shard accepted")
 	}
 }
+
+func sampleEvidence() *Evidence {
+	vote := Half{Phase: Commit, View: 1, Block: shardkit.Hash{3}, Signers: Bitmap{3}, Aggregate: []byte{1}}
+	none := Half{View: 2, Signers: Bitmap{6}, Aggregate: []byte{2}}
+	return newEvidence(1, 2, shardkit.Hash{4}, vote, none)
+}
+
+func TestGoldenEvidence(t *testing.T) {
+	b := sampleEvidence().appendTo(nil)
+	if got := hex.EncodeToString(b); got != goldenEvidence {
+		t.Errorf("%q", got)
+	}
+	swapped := *sampleEvidence()
+	swapped.First, swapped.Second = swapped.Second, swapped.First
+	if new(Evidence).UnmarshalBinary(swapped.appendTo(nil)) == nil {
+		t.Error("accepted out of order")
+	}
+}
+
+// TestOffences goes through pairs of statements of one member.
+func TestOffences(t *testing.T) {
+	vote := func(p Phase, view uint64, block byte) Half {
+		return Half{Phase: p, View: view, Block: shardkit.Hash{block}}
+	}
+	rep := func(view uint64, claimed bool, claim uint64) Half {
+		return Half{View: view, Claimed: claimed, ClaimedView: claim}
+	}
+	for i, c := range []struct {
+		a, b Half
+		want bool
+	}{
+		{vote(Prepare, 1, 1), vote(Prepare, 1, 2), true},
+		{vote(Prepare, 1, 1), vote(Commit, 1, 2), false},
+		{vote(Prepare, 1, 1), vote(Prepare, 2, 2), false},
+		{vote(Commit, 1, 1), vote(Prepare, 2, 2), false}, // on a valid NEWVIEW that is honest
+		{vote(Commit, 1, 1), vote(Commit, 1, 1), false},
+		{vote(Commit, 1, 1), rep(2, false, 0), true},
+		{vote(Commit, 1, 1), rep(2, true, 0), true},
+		{vote(Commit, 1, 1), rep(2, true, 1), false},
+		{vote(Commit, 2, 1), rep(2, false, 0), false},
+		{vote(Prepare, 1, 1), rep(2, false, 0), false},
+		{rep(2, true, 1), rep(2, false, 0), true},
+		{rep(2, true, 1), rep(3, false, 0), false},
+	} {
+		if offence(&c.a, &c.b) != c.want || offence(&c.b, &c.a) != c.want {
+			t.Errorf("case %d: want %v", i, c.want)
+		}
+	}
+}
+
+func FuzzEvidence(f *testing.F) {
+	f.Add(sampleEvidence().appendTo(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var e Evidence
+		if e.UnmarshalBinary(b) == nil && !bytes.Equal(e.appendTo(nil), b) {
+			t.Fatalf("%x recodes to %x", b, e.appendTo(nil))
+		}
+	})
+}

@@ -136,6 +136,7 @@ type Decided struct {
 	Height      shardkit.Height
 	Hash        shardkit.Hash
 	Header      []byte
+	Known       []byte // the header even if the application has not validated the block, if it is known here
 	Certificate *Certificate
 }
 

@@ -254,8 +254,10 @@ func (c *Core) decide(ct *Certificate) {
 	c.timer.on, c.resend.on = false, false
 	c.lead, c.checks, c.own = lead{}, nil, nil
 	d := Decided{Height: c.height, Hash: ct.Block, Certificate: ct}
-	if b := c.findBlock(ct.Block); b != nil && b.valid {
-		d.Header = b.header
+	if b := c.findBlock(ct.Block); b != nil {
+		if d.Known = b.header; b.valid {
+			d.Header = b.header
+		}
 	}
 	c.ready.Decided = append(c.ready.Decided, d)
 	c.settle(settled{cert: ct, committee: c.committee, before: c.before, since: c.now})

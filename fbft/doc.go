@@ -144,13 +144,14 @@
 //
 // # Deviations from the published FBFT
 //
-// Harmony's paper [1] leaves the view change open, and its implementation
-// differs from the rules above in most of what they say: votes there sign the
-// block but not their view or phase, view changes carry one report of one
-// prepared block without its body, and views are counted by the clock. The
-// locking follows PBFT [2] with certificates in place of message sets; the
-// amplification of reports is that of Bracha's broadcast [3] as used in [2];
-// idle heights make no views.
+// Harmony's paper [1] describes the normal case and the view change in outline.
+// Beyond it, here: votes sign view, phase, height, shard and committee, and
+// PREPARE its NEWVIEW; what a report claims is held and durable; nothing is
+// signed below a reported view; COMMIT goes to three collectors; views are
+// entered by reports and not by the clock; everything is repeated. The locking
+// follows PBFT [2] with certificates in place of message sets, the
+// amplification of reports Bracha [3] as [2] uses it, and idle heights make no
+// views.
 //
 // # References
 //

@@ -320,6 +320,11 @@ func (n *Node) settle() {
 	}
 	d := n.ended[0]
 	if d.Header == nil {
+		if d.Known != nil {
+			leader := n.core.committee.members[n.core.leader(d.Certificate.View)].Node
+			n.fetch(d, ahead{from: leader, header: d.Known})
+			return
+		}
 		k := 0
 		for k < len(n.ahead) && BlockHash(n.ahead[k].header) != d.Hash {
 			k++

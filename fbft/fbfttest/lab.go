@@ -222,6 +222,16 @@ func (l *Lab) Decided(i int, h shardkit.Height) (hash shardkit.Hash, ok bool) {
 	return hash, false
 }
 
+// Certificate returns the certificate an actor decided a height on, or nil.
+func (l *Lab) Certificate(i int, h shardkit.Height) *fbft.Certificate {
+	for _, d := range l.actors[i].chain {
+		if d.height == h {
+			return d.cert
+		}
+	}
+	return nil
+}
+
 // AllDecided reports whether the actors (none: all with a core) have decided a
 // height.
 func (l *Lab) AllDecided(h shardkit.Height, actors ...int) bool {

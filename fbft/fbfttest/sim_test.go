@@ -3,7 +3,10 @@ package fbfttest_test
 import (
 	"flag"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,7 +17,7 @@ import (
 	"github.com/shardkit/shardkit/kad/simnet"
 )
 
-var seeds = flag.Int("fbft.seeds", 300, "seeded runs of the simulator")
+var seeds = flag.Int("fbft.seeds", 10000, "seeded runs of either simulator test; a tenth with -short")
 
 func TestPerfect(t *testing.T) {
 	s, err := fbfttest.NewSim(fbfttest.SimConfig{Heights: 50, Net: simnet.Config{Seed: 1, SyncTime: time.Millisecond}})
@@ -30,21 +33,35 @@ func TestPerfect(t *testing.T) {
 // partitions and crashes, lets the network behave, and wants all heights
 // decided everywhere.
 func TestSeeds(t *testing.T) {
-	for seed := range *seeds {
-		if err := runSeed(uint64(seed)); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
+	eachSeed(t, runSeed)
+}
+
+// eachSeed runs seeds on all processors.
+func eachSeed(t *testing.T, run func(seed uint64) error) {
+	t.Helper()
+	n := int64(*seeds)
+	if testing.Short() {
+		n /= 10
 	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for seed := next.Add(1) - 1; seed < n && !t.Failed(); seed = next.Add(1) - 1 {
+				if err := run(uint64(seed)); err != nil {
+					t.Errorf("seed %d: %v", seed, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d seeds", n)
 }
 
 // TestEpochSeeds does the same while the committee changes twice, each time
 // leaving one member in common. Who leaves has to learn that it is relieved.
 func TestEpochSeeds(t *testing.T) {
-	for seed := range *seeds {
-		if err := runEpochSeed(uint64(seed)); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
-	}
+	eachSeed(t, runEpochSeed)
 }
 
 func runEpochSeed(seed uint64) error {

@@ -13,7 +13,7 @@ import (
 	"github.com/shardkit/shardkit/fbft/internal/mutant"
 )
 
-var twins = flag.Int("fbft.twins", 2000, "sampled twins scenarios; the complete ones come on top unless -short")
+var twins = flag.Int("fbft.twins", 80000, "sampled twins scenarios, a tenth with -short; the complete ones come on top")
 
 const twinActors = 5 // four nodes, the last twice
 
@@ -113,6 +113,10 @@ func TestTwinsMutant(t *testing.T) {
 }
 
 func TestTwinsSampled(t *testing.T) {
+	limit := int64(*twins)
+	if testing.Short() {
+		limit /= 10
+	}
 	var seed atomic.Int64
 	each(t, func() (*fbfttest.Twins, bool) {
 		n := seed.Add(1)
@@ -126,7 +130,7 @@ func TestTwinsSampled(t *testing.T) {
 			}
 			w.Rounds = append(w.Rounds, r)
 		}
-		return w, n <= int64(*twins)
+		return w, n <= limit
 	})
 }
 
