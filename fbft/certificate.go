@@ -191,8 +191,3 @@ func readCertificate(r *wire.Reader) *Certificate {
 	}
 	return ct
 }
-
-// digest names a certificate with its signers and signature, so that the same
-// bytes need not be verified twice. The committee's hash, within, stands for
-// the keys.
-func (ct *Certificate) digest() shardkit.Hash { return sha256.Sum256(ct.appendTo(nil)) }

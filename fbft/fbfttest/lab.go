@@ -255,9 +255,7 @@ func (l *Lab) pump(i int) {
 			a.pending = append(a.pending, append([]byte{logCore}, rec...))
 		}
 		a.seq = e.Seq
-		for _, m := range e.Messages {
-			a.held = append(a.held, m)
-		}
+		a.held = append(a.held, e.Messages...)
 		if !a.hold {
 			l.sync(i, len(a.pending))
 		}

@@ -409,9 +409,7 @@ func (s *Search) show(l *local, from int, msg []byte) {
 func (s *Search) pump(l *local) {
 	for {
 		e := l.core.Ready()
-		for _, rec := range e.Records {
-			l.log = append(l.log, rec)
-		}
+		l.log = append(l.log, e.Records...)
 		l.core.Persisted(l.now, e.Seq)
 		for _, j := range e.Jobs {
 			l.core.Done(l.now, j.Run())

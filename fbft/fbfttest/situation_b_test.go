@@ -285,12 +285,12 @@ func TestSituation24_OldAndDuplicatesAreFree(t *testing.T) {
 	block := s.Sent[0].Info.Block
 	vote := s.f.Vote(1, fbft.Prepare, 0, block, none)
 	_ = s.Send(1, 0, vote)
-	core, id, jobs := s.Core(0), s.ID(1), s.Jobs
+	core, id := s.Core(0), s.ID(1)
 	dup := testing.AllocsPerRun(200, func() { _ = core.Deliver(0, id, vote) })
 	recovers(t, s.Lab, 0, 1, 2)
 	_ = core.Deliver(0, id, vote)
 	core.Ready()
-	jobs = s.Jobs
+	jobs := s.Jobs
 	old := testing.AllocsPerRun(200, func() { _ = core.Deliver(0, id, vote) })
 	if dup != 0 || old != 0 {
 		t.Errorf("allocations: %v for a duplicate, %v for an old vote", dup, old)
