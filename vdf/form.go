@@ -5,10 +5,7 @@ import (
 	"math/big"
 )
 
-var (
-	bigOne  = big.NewInt(1)
-	bigFour = big.NewInt(4)
-)
+var bigOne = big.NewInt(1)
 
 // form is a binary quadratic form ax² + bxy + cy² of discriminant
 // b² - 4ac = D < 0, reduced: |b| <= a <= c, and b >= 0 if |b| = a or a = c.
