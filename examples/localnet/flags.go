@@ -35,7 +35,7 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.shards, "shards", 4, "shards; shard 0 is the beacon")
 	f.IntVar(&o.validators, "validators", 4, "average members of a shard")
 	f.IntVar(&o.epochs, "epochs", 3, "epochs to walk")
-	f.IntVar(&o.epochBlocks, "epoch-blocks", 30, "beacon blocks of an epoch, at least")
+	f.IntVar(&o.epochBlocks, "epoch-blocks", 24, "beacon blocks of an epoch, at least")
 	f.IntVar(&o.rate, "rate", 0, "transfers offered per second; 0: as fast as they are accepted")
 	f.Float64Var(&o.cross, "cross", 0.75, "share of transfers that go to another shard")
 	f.StringVar(&o.deal, "deal", "slots", "what is dealt to shards: slots or shares")

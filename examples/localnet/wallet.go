@@ -91,7 +91,7 @@ func newWallet(s *setup, o *options, start map[shardkit.NodeID]string, dir strin
 		genesis: s.genesis, id: s.genesis.ID(), accounts: s.accounts, cross: o.cross, rate: o.rate,
 		rng: rand.New(rand.NewPCG(o.seed, 1)), requests: map[uint64][]*transfer{}, asked: map[uint64][]*account{}, unknown: len(s.accounts), flying: map[shardkit.Hash]*transfer{},
 		members: make([][]shardkit.NodeID, o.shards), byShard: make([][]*account, o.shards),
-		window: 1200 * o.shards, quit: make(chan struct{}),
+		window: 2400 * o.shards, quit: make(chan struct{}),
 	}
 	w.stats.refused, w.stats.perShard = map[string]int{}, make([]int, o.shards)
 	for _, a := range s.accounts {
