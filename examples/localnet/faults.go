@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/shardkit/shardkit/examples/chain"
@@ -13,6 +14,13 @@ const downtime = 2 * time.Second
 // kills cuts off a validator, and when it has caught up, a leader that has
 // just announced a block. It reports how many nodes it cut off.
 func (c *cluster) kills(done <-chan struct{}, say func(string, ...any)) (n int, err error) {
+	for !c.allBegun() {
+		select {
+		case <-done:
+			return n, nil
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 	victim := c.choose(done, func(s chain.ReplicaStatus) bool { return s.Shard != 0 && s.Seated && !s.Leads })
 	if victim == nil {
 		return n, nil
@@ -32,6 +40,13 @@ func (c *cluster) kills(done <-chan struct{}, say func(string, ...any)) (n int, 
 		return n, err
 	}
 	return n + 1, nil
+}
+
+// allBegun reports whether every shard has a block.
+func (c *cluster) allBegun() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !slices.Contains(c.counts.heights, 0)
 }
 
 // cycle cuts a node off and starts it again some time later.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/shardkit/shardkit/estake"
@@ -106,14 +107,29 @@ func newSetup(o *options, start uint64) (*setup, error) {
 	if s.joiner, err = chain.NewIdentity(secret(o.seed, "joiner", 0)); err != nil {
 		return nil, err
 	}
-	for i := range accountsPerShard * o.shards {
-		seed := secret(o.seed, "account", i)
-		key := ed25519.NewKeyFromSeed(seed[:])
-		addr := ledger.AddressOf(key.Public().(ed25519.PublicKey))
-		s.accounts = append(s.accounts, &account{key: key, addr: addr, shard: addr.Shard(uint32(o.shards))})
-		s.genesis.Accounts = append(s.genesis.Accounts, chain.Allocation{Address: addr, Balance: 1_000_000_000})
+	s.accounts = newAccounts(o)
+	for _, a := range s.accounts {
+		s.genesis.Accounts = append(s.genesis.Accounts, chain.Allocation{Address: a.addr, Balance: 1_000_000_000})
 	}
 	return s, nil
+}
+
+// newAccounts derives the keys of all accounts, on all cores.
+func newAccounts(o *options) []*account {
+	out := make([]*account, accountsPerShard*o.shards)
+	var wg sync.WaitGroup
+	for first := range workers() {
+		wg.Go(func() {
+			for i := first; i < len(out); i += workers() {
+				seed := secret(o.seed, "account", i)
+				key := ed25519.NewKeyFromSeed(seed[:])
+				addr := ledger.AddressOf(key.Public().(ed25519.PublicKey))
+				out[i] = &account{key: key, addr: addr, shard: addr.Shard(uint32(o.shards))}
+			}
+		})
+	}
+	wg.Wait()
+	return out
 }
 
 // stakeOf gives validators differing stakes, near enough to each other that

@@ -243,7 +243,7 @@ func (w *wallet) pace() {
 		gap := time.Since(last)
 		last = last.Add(gap)
 		w.mu.Lock()
-		room := w.window - len(w.flying)
+		room := w.allowed() - len(w.flying)
 		if w.rate > 0 {
 			owed = min(owed+float64(w.rate)*gap.Seconds(), float64(w.rate))
 			room = min(room, int(owed))
@@ -267,6 +267,20 @@ func (w *wallet) pace() {
 		}
 		w.mu.Unlock()
 	}
+}
+
+// slowStart is how long the wallet takes to open its window: a network that has
+// just begun is not met by thousands of transfers at once.
+const slowStart = 2 * time.Second
+
+// allowed is how many transfers may be under way now.
+func (w *wallet) allowed() int {
+	least := w.window / 20
+	if w.stats.first.IsZero() {
+		return least
+	}
+	opened := float64(time.Since(w.stats.first)) / float64(slowStart)
+	return min(w.window, least+int(float64(w.window)*opened))
 }
 
 // knowsAll reports whether the wallet knows the members of every shard and the
