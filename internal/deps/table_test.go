@@ -55,6 +55,7 @@ var policies = []policy{
 
 	{dir: "examples/localnet", own: public, modules: []string{pebble}, reason: "cuts power to its stores: pebble's file system of memory"},
 	{dir: "examples/lab", own: public, modules: []string{plot}},
+	{dir: "examples/chain", own: public, modules: []string{xcrypto}, reason: "seals key files: Argon2id and XChaCha20-Poly1305"},
 	{dir: "examples/...", own: public},
 	{dir: "internal/deps"},
 }
@@ -86,7 +87,7 @@ var reasons = map[string]string{
 	quic:        "QUIC: TLS 1.3, streams, loss recovery",
 	pebble:      "an LSM store with atomic durable batches and a file system that simulates crashes",
 	reedsolomon: "Reed-Solomon codes with vector instructions",
-	xcrypto:     "elliptic curve and hash building blocks that the standard library keeps internal",
+	xcrypto:     "Argon2id and XChaCha20-Poly1305 for key files, which the standard library does not have",
 	plot:        "figures of experiments",
 	testify:     "assertions in tests",
 }
