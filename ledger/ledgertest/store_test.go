@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shardkit/shardkit/ledger"
 	"github.com/shardkit/shardkit/ledger/ledgertest"
@@ -40,6 +41,7 @@ func (s torn) Apply(sets, deletes pairs) error {
 	if err := s.MemStore.Apply(nil, deletes); err != nil {
 		return err
 	}
+	time.Sleep(2 * time.Millisecond) // let the reader of the check in between
 	return s.MemStore.Apply(sets, nil)
 }
 
