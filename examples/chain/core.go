@@ -343,16 +343,24 @@ func (c *Core) Tick(now time.Duration) {
 
 // Wake says when the node next wants Tick.
 func (c *Core) Wake() (at time.Duration, ok bool) {
-	soonest := func(t time.Duration, has bool) {
-		if has && (!ok || t < at) {
-			at, ok = t, true
-		}
-	}
+	var a alarm
 	for _, r := range c.replicas {
-		soonest(r.wake())
+		a.sooner(r.wake())
 	}
-	soonest(c.routes.wake())
-	return at, ok
+	a.sooner(c.routes.wake())
+	return a.at, a.ok
+}
+
+// alarm is the earliest of several wake-up times.
+type alarm struct {
+	at time.Duration
+	ok bool
+}
+
+func (a *alarm) sooner(t time.Duration, ok bool) {
+	if ok && (!a.ok || t < a.at) {
+		a.at, a.ok = t, true
+	}
 }
 
 // Ready drains the effects.

@@ -108,39 +108,35 @@ func (r *replica) tick(now time.Duration) {
 
 // wake says when the replica next wants tick.
 func (r *replica) wake() (at time.Duration, ok bool) {
-	soonest := func(t time.Duration, has bool) {
-		if has && (!ok || t < at) {
-			at, ok = t, true
-		}
-	}
+	var a alarm
 	if r.client != nil {
-		soonest(r.client.Wake())
+		a.sooner(r.client.Wake())
 	}
 	if !r.ready() {
-		return at, ok
+		return a.at, a.ok
 	}
-	soonest(r.consensus.Wake())
-	soonest(r.spread.Wake())
-	soonest(r.relay.Wake())
-	soonest(r.server.Wake())
+	a.sooner(r.consensus.Wake())
+	a.sooner(r.spread.Wake())
+	a.sooner(r.relay.Wake())
+	a.sooner(r.server.Wake())
 	if r.draw != nil {
-		soonest(r.draw.Wake())
+		a.sooner(r.draw.Wake())
 	}
 	for _, p := range r.blocks {
 		if p.early {
-			soonest(r.notBefore(p), true)
+			a.sooner(r.notBefore(p), true)
 		}
 	}
 	if r.following {
-		soonest(r.moved+stuckAfter, true)
+		a.sooner(r.moved+stuckAfter, true)
 	}
 	if !r.worked {
-		soonest(r.due()-r.core.cfg.Interval+r.core.cfg.Heartbeat, true)
+		a.sooner(r.due()-r.core.cfg.Interval+r.core.cfg.Heartbeat, true)
 	}
 	if r.proposal.want != nil && !r.proposal.busy && r.worked {
-		soonest(r.due(), true)
+		a.sooner(r.due(), true)
 	}
-	return at, ok
+	return a.at, a.ok
 }
 
 // pump carries out what the parts want until none wants anything more. What

@@ -16,20 +16,21 @@ import (
 
 // proposal is a block above the tip, from its announcement to its decision.
 type proposal struct {
-	hash    shardkit.Hash
-	header  *ledger.Header
-	encoded []byte
-	ref     []byte          // under which the body can be had
-	from    shardkit.NodeID // who announced ref
-	early   bool            // its time is ahead of the clock: not looked at yet
-	body    []byte
-	logged  bool   // header and body are in the log
-	busy    bool   // being executed
-	block   *block // executed and good
-	err     error  // bad
-	asked   bool   // consensus waits for the verdict
-	late    bool   // first seen when a new input set is no longer welcome
-	chunks  bool   // the body came in chunks
+	hash      shardkit.Hash
+	header    *ledger.Header
+	encoded   []byte
+	ref       []byte          // under which the body can be had
+	from      shardkit.NodeID // who announced ref
+	early     bool            // its time is ahead of the clock: not looked at yet
+	certified bool            // a quorum has prepared it
+	body      []byte
+	logged    bool   // header and body are in the log
+	busy      bool   // being executed
+	block     *block // executed and good
+	err       error  // bad
+	asked     bool   // consensus waits for the verdict
+	late      bool   // first seen when a new input set is no longer welcome
+	chunks    bool   // the body came in chunks
 }
 
 // proposing is this node's own proposal at the current height.
@@ -283,7 +284,7 @@ func (r *replica) onValidate(now time.Duration, v fbft.Validate) {
 	}
 	p.asked = true
 	if p.block == nil && p.err == nil && p.body == nil && len(v.Ref) > 0 {
-		p.ref, p.from, p.early = v.Ref, v.From, true
+		p.ref, p.from, p.early, p.certified = v.Ref, v.From, true, v.Certified
 		r.obtain(now, p)
 		return
 	}
@@ -304,8 +305,12 @@ func (r *replica) obtain(now time.Duration, p *proposal) {
 	}
 }
 
-// notBefore is when a proposal may be looked at.
+// notBefore is when a proposal may be looked at. One that a quorum prepared in
+// an earlier view is not judged by this node's clock again.
 func (r *replica) notBefore(p *proposal) time.Duration {
+	if p.certified {
+		return 0
+	}
 	ahead := int64(p.header.Time) - int64(r.core.cfg.Wall) - int64(r.core.cfg.Genesis.Params.MaxDrift)
 	return time.Duration(min(max(ahead, 0), int64(1<<40))) * time.Millisecond
 }
