@@ -1,6 +1,7 @@
 package xshard
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -161,7 +162,7 @@ func (r *Relay) Persisted(time.Duration, uint64) {}
 // find returns the place of a shard among r.shards, and whether it is there.
 func (r *Relay) find(id shardkit.ShardID) (int, bool) {
 	return slices.BinarySearchFunc(r.shards, id, func(s *shard, id shardkit.ShardID) int {
-		return int(int64(s.id) - int64(id))
+		return cmp.Compare(s.id, id)
 	})
 }
 
