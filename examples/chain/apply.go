@@ -228,15 +228,20 @@ func (x *execution) signed(shard shardkit.ShardID, seats []Seat, cert *fbft.Cert
 // signatures have been checked in one batch.
 func (x *execution) transactions(txs []ledger.Transaction) error {
 	refs := make([]*ledger.Transaction, len(txs))
+	room := uint64(MaxBlockGas)
 	for i := range txs {
 		refs[i] = &txs[i]
+		if txs[i].Gas > room {
+			return invalid("transaction %d: more gas than a block has", i)
+		}
+		room -= txs[i].Gas
 	}
 	for i, err := range ledger.VerifyBatch(refs, x.sigs) {
 		if err != nil {
 			return invalid("transaction %d: %v", i, err)
 		}
 	}
-	fees, err := ledger.ExecuteBlock(&x.ctx, x.stage, txs, ledger.Transfer{}, x.box)
+	fees, err := ledger.ExecuteBlock(&x.ctx, x.stage, txs, x.executor, x.box)
 	if err != nil {
 		return invalid("%v", err)
 	}

@@ -113,7 +113,8 @@ func (r *rules) try(c *candidate, runs []run) (b *block, bad int, err error) {
 
 // pick executes what fits of the candidate's transactions.
 func (x *execution) pick(c *candidate, used int, b *block) ([]ledger.Transaction, error) {
-	pick, err := ledger.Pick(&x.ctx, x.stage, c.txs, ledger.Transfer{}, x.box, ledger.Limits{
+	pick, err := ledger.Pick(&x.ctx, x.stage, c.txs, x.executor, x.box, ledger.Limits{
+		Gas:   MaxBlockGas,
 		Count: int(x.genesis.Params.MaxTransactions),
 		Bytes: int(x.genesis.Params.MaxBody) - used,
 	})

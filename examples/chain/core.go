@@ -8,6 +8,7 @@ import (
 
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/fbft"
+	"github.com/shardkit/shardkit/fbft/bls"
 	"github.com/shardkit/shardkit/internal/wire"
 	"github.com/shardkit/shardkit/kad"
 	"github.com/shardkit/shardkit/ledger"
@@ -22,6 +23,9 @@ type Config struct {
 	Signer  fbft.Signer                               // of the node's slot; nil: a node without one
 	Prove   func(alpha []byte) (pi []byte, err error) // VRF of the node's slot; nil: none
 	Scheme  Scheme                                    // of all voting keys
+	// Possession verifies the voting keys of slots that transactions register.
+	// nil: bls.VerifyPossession.
+	Possession Possession
 	// Open opens the store of a replica, made if missing; called in jobs. fresh
 	// asks for an empty one beside an old one that is of no use any more.
 	Open func(s shardkit.ShardID, fresh bool) (ledger.Store, error)
@@ -58,6 +62,9 @@ func (c *Config) defaults() {
 	def(&c.Heartbeat, 2*time.Second)
 	def(&c.Timeout, 2*time.Second)
 	def(&c.Poll, 500*time.Millisecond)
+	if c.Possession == nil {
+		c.Possession = bls.VerifyPossession
+	}
 	if c.Undo == 0 {
 		c.Undo = 256
 	}

@@ -51,6 +51,21 @@
 // its own certificate. Committees are kept in the state until every source has
 // been linked past their epoch.
 //
+// # Stakes
+//
+// A transaction of KindStaking carries an order of package estake, which the
+// beacon executes (Staking). NewStaking makes one:
+//
+//	slot, err := identity.SlotKeys(genesis.ID(), account)
+//	tx, err := chain.NewStaking(genesis.ID(), estake.Stake{Amount: amount, Slots: []estake.SlotKeys{slot}}, nonce, fee)
+//	tx.Sign(key)
+//	msg, err := chain.Submit(0, request, []ledger.Transaction{tx})
+//
+// A slot's voting key, VRF key and node each sign the whole slot, the account
+// and the chain; a node checks that, and that the rules of package estake allow
+// the order, before it admits the transaction. What an election counts is the
+// stakes of the block that holds it, two epochs before the votes are cast.
+//
 // # How to drive it
 //
 //	node, err := chain.StartNode(chain.NodeConfig{
@@ -64,9 +79,9 @@
 //
 // # What it does not do
 //
-// Stakes are those of the genesis: package estake's transactions are not wired
-// in, nor are evidence and the late signatures that headers have room for.
-// One node serves one slot. Blocks are not pruned. Sync of a shard whose whole
+// Evidence, and the late signatures that headers have room for, are not wired
+// in. Who stakes has an account on the beacon; one in another shard sends its
+// tokens there first. One node serves one slot, once. Blocks are not pruned. Sync of a shard whose whole
 // committee changed several times while the node was away starts from a fresh
 // store. The blocks that a shard adds between the end of the beacon's epoch and
 // of its own are not paid for.

@@ -150,7 +150,7 @@ func (g *Genesis) Supply() (sum uint64) {
 
 // Validate reports why g cannot be the genesis of a chain, if it cannot.
 // check verifies the proof of possession of a voting key, bound to context.
-func (g *Genesis) Validate(check func(key, context, proof []byte) error) error {
+func (g *Genesis) Validate(check Possession) error {
 	bad := func(format string, a ...any) error {
 		return fmt.Errorf("%w: %s", ErrGenesis, fmt.Sprintf(format, a...))
 	}

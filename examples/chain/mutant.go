@@ -17,6 +17,7 @@ const (
 	mutantMint                // a block with transfers makes a token
 	mutantFork                // one replica stores another block
 	mutantDiverge             // one replica stores another state
+	mutantFree                // stakes cost nothing
 	mutantLose                // says it admitted transactions, and forgets some
 )
 
@@ -37,6 +38,14 @@ func (x *execution) mint(txs []ledger.Transaction) error {
 		return nil
 	}
 	return ledger.Credit(x.stage, &xshard.Receipt{Kind: ledger.ReceiptTransfer, To: txs[0].Sender(), Amount: 1})
+}
+
+// price is what an account pays for a stake.
+func (m mutant) price(stake uint64) uint64 {
+	if m == mutantFree {
+		return 0
+	}
+	return stake
 }
 
 // spoil changes what a replica commits, at one height.

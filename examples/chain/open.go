@@ -311,7 +311,7 @@ func (r *rules) genesisBlock(st *ledger.Stage) (*ledger.Header, error) {
 		}
 	}
 	if r.shard == 0 {
-		if err := estake.Init(st, g.Params.Stake, g.Validators); err != nil {
+		if err := g.stakes(st); err != nil {
 			return nil, err
 		}
 	}
@@ -326,6 +326,19 @@ func (r *rules) genesisBlock(st *ledger.Stage) (*ledger.Header, error) {
 		}
 	}
 	return r.genesisHeader(st, sets[0], sets[1])
+}
+
+// stakes puts the validators and their nodes into the beacon's state.
+func (g *Genesis) stakes(st *ledger.Stage) error {
+	for i := range g.Validators {
+		v := &g.Validators[i]
+		for _, s := range v.Slots {
+			if err := st.Set(keyNode(s.Node), v.Validator[:]); err != nil {
+				return err
+			}
+		}
+	}
+	return estake.Init(st, g.Params.Stake, g.Validators)
 }
 
 func (r *rules) genesisHeader(st *ledger.Stage, now, next *Committees) (*ledger.Header, error) {

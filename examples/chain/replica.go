@@ -90,7 +90,7 @@ type mark struct{ local, seq uint64 }
 
 func newReplica(c *Core, s shardkit.ShardID) *replica {
 	c.lives++
-	return &replica{core: c, shard: s, life: c.lives, rules: newRules(c.id, s, c.cfg.Genesis, c.cfg.Scheme, c.cfg.mutant)}
+	return &replica{core: c, shard: s, life: c.lives, rules: newRules(c.id, s, c.cfg.Genesis, c.cfg.Scheme, c.cfg.Possession, c.cfg.mutant)}
 }
 
 // job hands out a job of the replica itself.

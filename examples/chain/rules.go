@@ -32,9 +32,12 @@ type rules struct {
 	mutant  mutant
 	groups  vdf.Memo // of the delay function
 
+	possession Possession
+	executor   ledger.Executor
+
 	mu         sync.Mutex
 	committees map[shardkit.Hash]*fbft.Committee // by hash of the encoded seats
-	verified   map[shardkit.Hash]struct{}        // digests of certificates that hold
+	verified   map[shardkit.Hash]struct{}        // digests of certificates and proofs that hold
 }
 
 // The caches are emptied when they are full: entries are cheap to make again
@@ -44,13 +47,19 @@ const (
 	maxVerified   = 4096
 )
 
-func newRules(id shardkit.Hash, shard shardkit.ShardID, g *Genesis, scheme Scheme, m mutant) *rules {
-	return &rules{
-		id: id, shard: shard, genesis: g, scheme: scheme, mutant: m,
+func newRules(id shardkit.Hash, shard shardkit.ShardID, g *Genesis, scheme Scheme, p Possession, m mutant) *rules {
+	r := &rules{
+		id: id, shard: shard, genesis: g, scheme: scheme, possession: p, mutant: m,
 		sigs:       ledger.NewSignatureCache(1 << 16),
 		committees: map[shardkit.Hash]*fbft.Committee{},
 		verified:   map[shardkit.Hash]struct{}{},
 	}
+	kinds := ledger.Kinds{ledger.KindTransfer: ledger.Transfer{}}
+	if shard == 0 {
+		kinds[KindStaking] = &Staking{Params: g.Params.Stake, CheckSlot: r.checkSlot, mutant: m}
+	}
+	r.executor = kinds
+	return r
 }
 
 // committee returns the consensus committee of seats.
@@ -96,22 +105,32 @@ func (r *rules) certify(h *ledger.Header, hash shardkit.Hash, cert []byte, c *fb
 	key.Write([]byte{byte(h.Shard >> 24), byte(h.Shard >> 16), byte(h.Shard >> 8), byte(h.Shard)})
 	key.Write(cert)
 	digest := shardkit.Hash(key.Sum(nil))
-	r.mu.Lock()
-	_, known := r.verified[digest]
-	r.mu.Unlock()
-	if known {
+	if r.holds(digest) {
 		return &q, nil
 	}
 	if err := q.Check(r.id, h.Shard, c); err != nil {
 		return nil, err
 	}
+	r.remember(digest)
+	return &q, nil
+}
+
+// holds reports whether what has this digest was verified before.
+func (r *rules) holds(digest shardkit.Hash) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, known := r.verified[digest]
+	return known
+}
+
+// remember notes that what has this digest was verified.
+func (r *rules) remember(digest shardkit.Hash) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.verified) >= maxVerified {
 		clear(r.verified)
 	}
 	r.verified[digest] = struct{}{}
-	return &q, nil
 }
 
 // link applies a Link to a stage: checks headers, certificate and receipts,

@@ -31,6 +31,8 @@ func keyCredited(source shardkit.ShardID) []byte {
 	return binary.BigEndian.AppendUint32([]byte("sys/credited/"), uint32(source))
 }
 
+func keyNode(n shardkit.NodeID) []byte { return append([]byte("sys/node/"), n[:]...) } // beacon: account that registered it
+
 func keySeats(e shardkit.Epoch, s shardkit.ShardID) []byte {
 	b := binary.BigEndian.AppendUint64([]byte("sys/seats/"), uint64(e))
 	return binary.BigEndian.AppendUint32(b, uint32(s))

@@ -315,7 +315,7 @@ func (r *rules) admit(state *ledger.State, raw [][]byte) ([]*ledger.Transaction,
 				return err
 			}
 		}
-		return nil
+		return r.rehearse(st, txs, errs)
 	})
 	if err != nil {
 		for i := range errs {
@@ -333,6 +333,8 @@ func (r *rules) place(t *ledger.Transaction) error {
 		return &ledger.TxError{ID: t.ID(), Reason: ledger.ReasonChain}
 	case t.Shard != r.shard || t.Sender().Shard(r.genesis.Params.Shards) != r.shard:
 		return &ledger.TxError{ID: t.ID(), Reason: ledger.ReasonShard}
+	case t.Kind != ledger.KindTransfer && (t.Kind != KindStaking || r.shard != 0):
+		return &ledger.TxError{ID: t.ID(), Reason: ledger.ReasonKind}
 	}
 	return nil
 }
