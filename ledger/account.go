@@ -113,22 +113,37 @@ func Sink() Address {
 type Receiver interface {
 	Executor
 	// Receive does what a receipt asks for, and may answer through out. What
-	// holds for Execute holds here, but a refusal is final: Amount goes to the
-	// Sink. A receiver that wants it to go back sends a receipt instead.
-	Receive(ctx *Context, s KV, r *xshard.Receipt, out *xshard.Outbox) error
+	// holds for Execute holds here, but nobody pays a fee, and a refusal is
+	// final: Amount goes to the Sink. A receiver that wants it to go back sends
+	// a receipt instead.
+	Receive(ctx *Context, s KV, r *xshard.Receipt, out *xshard.Outbox) (Result, error)
 }
 
 // Receive takes a receipt at its destination: if ex is a Receiver, all but
 // transfers are its matter; everything else is credited. The error is the
 // state's.
 func Receive(ctx *Context, s KV, r *xshard.Receipt, ex Executor, out *xshard.Outbox) error {
-	if to, ok := ex.(Receiver); ok && r.Kind != ReceiptTransfer {
-		err := to.Receive(ctx, s, r, out)
-		if !errors.As(err, new(*TxError)) {
+	var refused *TxError
+	to, ok := ex.(Receiver)
+	if ok && r.Kind != ReceiptTransfer {
+		res, err := to.Receive(ctx, s, r, out)
+		if !errors.As(err, &refused) {
+			ctx.arrived(r, res, err)
 			return err
 		}
 	}
-	return Credit(s, r)
+	why, err := credit(s, r)
+	if refused != nil {
+		why = refused.Reason
+	}
+	ctx.arrived(r, Result{Failed: why}, err)
+	return err
+}
+
+func (ctx *Context) arrived(r *xshard.Receipt, res Result, err error) {
+	if ctx.Arrived != nil && err == nil {
+		ctx.Arrived(r, res)
+	}
 }
 
 // Credit pays out a receipt at its destination. It never refuses: receipts of
@@ -136,27 +151,33 @@ func Receive(ctx *Context, s KV, r *xshard.Receipt, ex Executor, out *xshard.Out
 // after it. A receipt of a Kind other than ReceiptTransfer, or one whose receiver
 // cannot hold more, goes to the Sink. The error is the state's.
 func Credit(s KV, r *xshard.Receipt) error {
+	_, err := credit(s, r)
+	return err
+}
+
+// credit is Credit and says why, if it was the Sink that got it.
+func credit(s KV, r *xshard.Receipt) (lost Reason, err error) {
 	to := Address(r.To)
 	if r.Kind != ReceiptTransfer {
-		to = Sink()
+		to, lost = Sink(), ReasonKind
 	}
 	acc, err := GetAccount(s, to)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if acc.Balance > math.MaxUint64-r.Amount && to != Sink() {
-		to = Sink()
+		to, lost = Sink(), ReasonOverflow
 		if acc, err = GetAccount(s, to); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if acc.Balance > math.MaxUint64-r.Amount {
 		// More than all the value there can be: saturate, what is here is lost anyway.
 		acc.Balance = math.MaxUint64 - r.Amount
 	}
-	acc.Balance += r.Amount
 	if r.Amount == 0 {
-		return nil
+		return lost, nil
 	}
-	return SetAccount(s, to, acc)
+	acc.Balance += r.Amount
+	return lost, SetAccount(s, to, acc)
 }

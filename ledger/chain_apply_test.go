@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -149,18 +150,19 @@ func TestExportWhileCommitting(t *testing.T) {
 // value.
 type echo struct{ ledger.Transfer }
 
-func (echo) Receive(ctx *ledger.Context, s ledger.KV, r *xshard.Receipt, out *xshard.Outbox) error {
+func (echo) Receive(ctx *ledger.Context, s ledger.KV, r *xshard.Receipt, out *xshard.Outbox) (ledger.Result, error) {
 	if r.Amount == 0 {
-		return &ledger.TxError{Reason: "empty"}
+		return ledger.Result{}, &ledger.TxError{Reason: "empty"}
 	}
 	_, err := out.Add(xshard.Receipt{Dest: r.Source, Kind: r.Kind, To: r.From, Amount: r.Amount, Data: r.Data})
-	return err
+	return ledger.Result{Gas: 1}, err
 }
 
 func TestReceive(t *testing.T) {
 	s, out := newMapKV(), outbox(0, 2)
 	a := addressOf(key(1))
-	ctx := &ledger.Context{Shards: 2}
+	var arrived []ledger.Result
+	ctx := &ledger.Context{Shards: 2, Arrived: func(_ *xshard.Receipt, res ledger.Result) { arrived = append(arrived, res) }}
 	ex := ledger.Kinds{7: echo{}, ledger.KindTransfer: ledger.Transfer{}}
 	receive := func(kind uint8, amount uint64) {
 		r := &xshard.Receipt{Source: 1, Kind: kind, From: [32]byte{5}, To: a, Amount: amount}
@@ -176,4 +178,9 @@ func TestReceive(t *testing.T) {
 	require.Equal(t, 1, out.Len())
 	require.NoError(t, ledger.Receive(ctx, s, &xshard.Receipt{Kind: 9, Amount: 1}, ledger.Transfer{}, out))
 	require.Equal(t, uint64(6), balance(t, s, ledger.Sink()))
+	require.NoError(t, ledger.Receive(ctx, s, &xshard.Receipt{To: ledger.Address{3}, Amount: math.MaxUint64}, nil, out))
+	require.NoError(t, ledger.Receive(ctx, s, &xshard.Receipt{To: ledger.Address{3}, Amount: 1}, nil, out))
+	require.Equal(t, []ledger.Result{
+		{}, {Gas: 1}, {Failed: ledger.ReasonKind}, {Failed: "empty"}, {Failed: ledger.ReasonKind}, {}, {Failed: ledger.ReasonOverflow},
+	}, arrived)
 }

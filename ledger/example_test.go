@@ -67,3 +67,50 @@ func check(err error) {
 		panic(err)
 	}
 }
+
+// pledge is an executor of a composition: it takes Amount off the sender and
+// keeps it under a key of its own.
+type pledge struct{}
+
+const kindPledge = 1
+
+func (pledge) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transaction, _ *xshard.Outbox) (ledger.Result, error) {
+	acc, err := ledger.Charge(ctx, s, tx) // nonce, balance, expiry: what every transaction needs
+	if err != nil {
+		return ledger.Result{}, err
+	}
+	sender := tx.Sender()
+	if err := s.Set(append([]byte("p/"), sender[:]...), fmt.Append(nil, tx.Amount)); err != nil {
+		return ledger.Result{}, err
+	}
+	return ledger.Result{Fee: ctx.FeeOf(tx)}, ledger.SetAccount(s, sender, acc)
+}
+
+// Transactions of several kinds in one block, each with its executor.
+func ExampleKinds() {
+	executor := ledger.Kinds{ledger.KindTransfer: ledger.Transfer{}, kindPledge: pledge{}}
+
+	id := shardkit.Hash{1}
+	alice := ed25519.NewKeyFromSeed(make([]byte, 32))
+	sender := ledger.AddressOf(alice.Public().(ed25519.PublicKey))
+	state, err := ledger.OpenState(ledger.NewMemStore(), ledger.StateConfig{})
+	check(err)
+	stage := state.Begin()
+	check(ledger.SetAccount(stage, sender, ledger.Account{Balance: 1000}))
+
+	txs := []ledger.Transaction{
+		{Chain: id, To: ledger.Address{0xb0}, Amount: 250, Fee: 3},
+		{Kind: kindPledge, Chain: id, Nonce: 1, Amount: 600, Fee: 2},
+	}
+	for i := range txs {
+		txs[i].Sign(alice)
+	}
+	fees, err := ledger.ExecuteBlock(&ledger.Context{Chain: id}, stage, txs, executor, xshard.NewOutbox(0, 1, nil))
+	check(err)
+	account, err := ledger.GetAccount(stage, sender)
+	check(err)
+	pledged, _, err := stage.Get(append([]byte("p/"), sender[:]...))
+	check(err)
+	fmt.Println("fees", fees, "alice has", account.Balance, "pledged", string(pledged))
+	// Output: fees 5 alice has 145 pledged 600
+}

@@ -27,10 +27,11 @@ type Context struct {
 	// Workers is the number of goroutines for the transactions of an Accessor.
 	// 0 or 1: they run in order.
 	Workers int
-	// Event takes what executors tell about a transaction, in no particular
-	// order; it is called by several goroutines if Workers is above one. nil:
-	// nobody listens.
-	Event func(tx *Transaction, data []byte)
+	// Report takes what became of the block's transactions, in their order,
+	// once, after all of them have succeeded. Arrived takes what became of a
+	// receipt that was given to Receive. They may be nil.
+	Report  func([]Result)
+	Arrived func(*xshard.Receipt, Result)
 
 	pay func(*Transaction) uint64 // set while a block of a market is executed
 }
@@ -39,19 +40,33 @@ type Context struct {
 // arguments alone, because every node must get the same.
 //
 // There is room for contracts: Transaction.Payload is their input and Gas the
-// most they may use (Limits.Gas bounds a block's sum); an Overlay undoes what a
-// failed call wrote, while its fee stays paid; storage is keys of s that begin
-// with a letter of the executor's own; Context.Event takes what they report;
-// receipts with a Kind and Data of their own call other shards, where a
-// Receiver takes them; an Accessor may be run on several processors.
+// most they may use (Limits.Gas bounds a block's sum); storage is keys of s that
+// begin with a letter of the executor's own; an Overlay and Outbox.Truncate undo
+// what a failed call did, while its fee stays paid; receipts with a Kind and
+// Data of their own call other shards, where a Receiver takes them; gas used,
+// failure and events are in the Result; an Accessor may be run on several
+// processors. Executors of several kinds of transactions are put together by
+// Kinds.
 type Executor interface {
 	// Execute applies tx to s and adds receipts for other shards to out. The
-	// signature was checked before. It returns the fee that the sender paid,
-	// which is off the sender's balance and not yet on another's.
+	// signature was checked before. Result.Fee is what the sender paid: it is
+	// off the sender's balance and not yet on another's.
 	//
-	// A refusal is a *TxError and leaves s and out as they were. Any other
-	// error is a failure of s; the whole block is given up then.
-	Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox) (fee uint64, err error)
+	// A refusal is a *TxError and leaves s and out as they were; a block with
+	// such a transaction is not valid. Any other error is a failure of s; the
+	// whole block is given up then. A call that fails but pays is neither: that
+	// is Result.Failed.
+	Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox) (Result, error)
+}
+
+// Result is what became of a transaction in a block, or of a receipt at its
+// destination. It is not part of the block: what somebody has to be able to
+// prove, an executor writes to the state.
+type Result struct {
+	Fee    uint64   // what the sender paid
+	Gas    uint64   // what was used of Transaction.Gas
+	Failed Reason   // why all but the fee was undone; empty: it was not
+	Events [][]byte // what the executor tells about it
 }
 
 // Transfer executes KindTransfer: the sender pays Amount and Fee; Amount is
@@ -64,29 +79,29 @@ type Transfer struct{}
 const ReceiptTransfer uint8 = 0
 
 // Execute implements Executor.
-func (Transfer) Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox) (uint64, error) {
+func (Transfer) Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox) (Result, error) {
 	if tx.Kind != KindTransfer {
-		return 0, tx.refuse(ReasonKind, "%d", tx.Kind)
+		return Result{}, tx.refuse(ReasonKind, "%d", tx.Kind)
 	}
 	sender := tx.Sender()
 	key := accountKey(sender)
 	from, err := charge(ctx, s, tx, key)
 	if err != nil {
-		return 0, err
+		return Result{}, err
 	}
 	switch dest := tx.To.Shard(max(ctx.Shards, 1)); {
 	case dest != ctx.Shard:
 		if err := send(tx, sender, dest, out); err != nil {
-			return 0, err
+			return Result{}, err
 		}
 	case tx.To == sender:
 		from.Balance += tx.Amount
 	default:
 		if err := deposit(s, tx); err != nil {
-			return 0, err
+			return Result{}, err
 		}
 	}
-	return ctx.FeeOf(tx), setAccount(s, key, from)
+	return Result{Fee: ctx.FeeOf(tx)}, setAccount(s, key, from)
 }
 
 // Charge makes the checks that every transaction needs, whatever its kind, and
@@ -198,7 +213,7 @@ func execute(ctx *Context, s KV, txs []*Transaction, ex Executor, out *xshard.Ou
 			return closeBlock(ctx, s, txs, list)
 		}
 	}
-	list := make([]uint64, len(txs))
+	list := make([]Result, len(txs))
 	for i, tx := range txs {
 		if list[i], err = ex.Execute(ctx, s, tx, out); err != nil {
 			return 0, blockError(i, err)
@@ -207,18 +222,23 @@ func execute(ctx *Context, s KV, txs []*Transaction, ex Executor, out *xshard.Ou
 	return closeBlock(ctx, s, txs, list)
 }
 
-// closeBlock adds the fees up and lets the market do the same.
-func closeBlock(ctx *Context, s KV, txs []*Transaction, list []uint64) (fees uint64, err error) {
-	for i, fee := range list {
-		if fees > math.MaxUint64-fee {
+// closeBlock adds the fees up, lets the market do the same, and reports.
+func closeBlock(ctx *Context, s KV, txs []*Transaction, list []Result) (fees uint64, err error) {
+	for i := range list {
+		if fees > math.MaxUint64-list[i].Fee {
 			return 0, blockError(i, txs[i].refuse(ReasonOverflow, "fees of the block"))
 		}
-		fees += fee
+		fees += list[i].Fee
 	}
 	if ctx.Market != nil {
-		err = ctx.Market.Close(ctx, s, txs)
+		if err := ctx.Market.Close(ctx, s, txs); err != nil {
+			return 0, err
+		}
 	}
-	return fees, err
+	if ctx.Report != nil {
+		ctx.Report(list)
+	}
+	return fees, nil
 }
 
 func blockError(i int, err error) error {

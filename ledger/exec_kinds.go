@@ -7,10 +7,10 @@ import "github.com/shardkit/shardkit/xshard"
 type Kinds map[uint8]Executor
 
 // Execute implements Executor.
-func (k Kinds) Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox) (uint64, error) {
+func (k Kinds) Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox) (Result, error) {
 	ex := k[tx.Kind]
 	if ex == nil {
-		return 0, tx.refuse(ReasonKind, "%d", tx.Kind)
+		return Result{}, tx.refuse(ReasonKind, "%d", tx.Kind)
 	}
 	return ex.Execute(ctx, s, tx, out)
 }
@@ -24,9 +24,9 @@ func (k Kinds) Access(ctx *Context, tx *Transaction, set *AccessSet) bool {
 // Receive implements Receiver: a receipt goes to the executor of the kind of
 // transactions that has the same number. If there is none, or it takes no
 // receipts, the receipt is refused.
-func (k Kinds) Receive(ctx *Context, s KV, r *xshard.Receipt, out *xshard.Outbox) error {
+func (k Kinds) Receive(ctx *Context, s KV, r *xshard.Receipt, out *xshard.Outbox) (Result, error) {
 	if to, ok := k[r.Kind].(Receiver); ok {
 		return to.Receive(ctx, s, r, out)
 	}
-	return &TxError{ID: r.ID, Reason: ReasonKind}
+	return Result{}, &TxError{ID: r.ID, Reason: ReasonKind}
 }

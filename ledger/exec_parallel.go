@@ -62,7 +62,7 @@ type group struct {
 	order []*accessCell
 	out   *xshard.Outbox
 	sent  []sending
-	fees  []uint64 // for each of txs
+	done  []Result // for each of txs
 	err   error    // of the last of txs that was executed
 	at    int      // its index in the block
 }
@@ -247,11 +247,11 @@ func (g *group) run(ctx *Context, txs []*Transaction, ex Executor) {
 	counts := make([]uint64, shards)
 	for _, i := range g.txs {
 		before := g.out.Len()
-		fee, err := ex.Execute(ctx, g, txs[i], g.out)
+		res, err := ex.Execute(ctx, g, txs[i], g.out)
 		if g.at, g.err = i, err; err != nil {
 			return
 		}
-		g.fees = append(g.fees, fee)
+		g.done = append(g.done, res)
 		if g.out.Len() == before {
 			continue
 		}
@@ -264,9 +264,9 @@ func (g *group) run(ctx *Context, txs []*Transaction, ex Executor) {
 	}
 }
 
-// executeSpread is executeInOrder over several processors. done is false if
+// executeSpread executes a block over several processors. done is false if
 // it has left s and out untouched and executing in order must decide.
-func executeSpread(ctx *Context, s KV, txs []*Transaction, ex Accessor, out *xshard.Outbox) (fees []uint64, done bool, err error) {
+func executeSpread(ctx *Context, s KV, txs []*Transaction, ex Accessor, out *xshard.Outbox) (list []Result, done bool, err error) {
 	all := groups(ctx, txs, ex)
 	if all == nil || uint32(ctx.Shard) >= max(ctx.Shards, 1) {
 		return nil, false, nil
@@ -295,16 +295,16 @@ func executeSpread(ctx *Context, s KV, txs []*Transaction, ex Accessor, out *xsh
 	if !mergeReceipts(all, out) {
 		return nil, false, nil
 	}
-	fees = make([]uint64, len(txs))
+	list = make([]Result, len(txs))
 	for _, g := range all {
 		for i, tx := range g.txs {
-			fees[tx] = g.fees[i]
+			list[tx] = g.done[i]
 		}
 		if err := g.flush(s); err != nil {
 			return nil, true, err
 		}
 	}
-	return fees, true, nil
+	return list, true, nil
 }
 
 // runGroups gives the costliest groups out first.

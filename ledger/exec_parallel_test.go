@@ -37,7 +37,7 @@ const (
 	opKinds
 )
 
-func (p program) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transaction, out *xshard.Outbox) (uint64, error) {
+func (p program) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transaction, out *xshard.Outbox) (res ledger.Result, err error) {
 	if _, inOrder := s.(*mapKV); !inOrder {
 		p.spread.Add(1)
 	}
@@ -52,27 +52,27 @@ func (p program) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transactio
 		case opRead, opLie:
 			v, ok, err := s.Get(key)
 			if err != nil {
-				return 0, err
+				return res, err
 			}
 			sum = sha256.Sum256(fmt.Append(sum[:], v, ok))
 		case opWrite, opSneak:
 			if err := s.Set(key, append([]byte(nil), sum[:]...)); err != nil {
-				return 0, err
+				return res, err
 			}
 		case opDelete:
 			if err := s.Delete(key); err != nil {
-				return 0, err
+				return res, err
 			}
 		case opSend:
 			dest := 1 + shardkit.ShardID(key[0])%3
 			if _, err := out.Add(xshard.Receipt{Dest: dest, Kind: 9, ID: sum, Amount: tx.Nonce}); err != nil {
-				return 0, err
+				return res, err
 			}
 		case opRefuse:
-			return 0, &ledger.TxError{ID: tx.ID(), Reason: "asked for"}
+			return res, &ledger.TxError{ID: tx.ID(), Reason: "asked for"}
 		}
 	}
-	return tx.Fee, nil
+	return ledger.Result{Fee: tx.Fee, Gas: uint64(len(tx.Payload)), Events: [][]byte{sum[:]}}, nil
 }
 
 func (p program) Access(_ *ledger.Context, tx *ledger.Transaction, set *ledger.AccessSet) bool {
@@ -111,22 +111,28 @@ func programs(rng *rand.Rand, n, keys, rare int) []ledger.Transaction {
 
 // outcome is everything that a block leaves.
 type outcome struct {
-	state map[string][]byte
-	fees  uint64
-	err   string
-	root  shardkit.Hash
+	state   map[string][]byte
+	fees    uint64
+	err     string
+	root    shardkit.Hash
+	results []ledger.Result
 }
 
 func runPrograms(t *testing.T, workers int, start *mapKV, txs []ledger.Transaction, ex ledger.Executor) outcome {
 	s, out := start.clone(), outbox(0, 4)
 	ctx := &ledger.Context{Shards: 4, Workers: workers}
+	reports := 0
+	var results []ledger.Result
+	ctx.Report = func(all []ledger.Result) { results, reports = all, reports+1 }
 	fees, err := ledger.ExecuteBlock(ctx, s, txs, ex, out)
 	if err != nil {
 		var bad *ledger.BlockError
 		require.ErrorAs(t, err, &bad)
+		require.Zero(t, reports)
 		return outcome{err: err.Error()} // what is left of state and outbox is nobody's
 	}
-	return outcome{state: s.m, fees: fees, root: out.Root()}
+	require.Equal(t, 1, reports, "also if the block was executed again in order")
+	return outcome{state: s.m, fees: fees, root: out.Root(), results: results}
 }
 
 // TestSpreadEqualsInOrder is the specification of the scheduler, over loads
@@ -205,7 +211,7 @@ type inOrder struct {
 	spread *atomic.Int64
 }
 
-func (e inOrder) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transaction, out *xshard.Outbox) (uint64, error) {
+func (e inOrder) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transaction, out *xshard.Outbox) (ledger.Result, error) {
 	if _, ok := s.(*mapKV); !ok {
 		e.spread.Add(1)
 	}

@@ -48,7 +48,7 @@ func Pick(ctx *Context, s KV, candidates []*Transaction, ex Executor, out *xshar
 
 // try executes candidates and returns those that succeeded with what they
 // paid.
-func (p *Picked) try(ctx *Context, s KV, candidates []*Transaction, ex Executor, out *xshard.Outbox, lim Limits) (taken []*Transaction, list []uint64, err error) {
+func (p *Picked) try(ctx *Context, s KV, candidates []*Transaction, ex Executor, out *xshard.Outbox, lim Limits) (taken []*Transaction, list []Result, err error) {
 	for _, tx := range candidates {
 		if len(taken) == lim.Count {
 			break
@@ -57,7 +57,7 @@ func (p *Picked) try(ctx *Context, s KV, candidates []*Transaction, ex Executor,
 		if size > lim.Bytes || tx.Gas > lim.Gas {
 			continue // a smaller one may still fit
 		}
-		fee, err := ex.Execute(ctx, s, tx, out)
+		res, err := ex.Execute(ctx, s, tx, out)
 		var refused *TxError
 		switch {
 		case errors.As(err, &refused):
@@ -66,7 +66,7 @@ func (p *Picked) try(ctx *Context, s KV, candidates []*Transaction, ex Executor,
 		case err != nil:
 			return nil, nil, fmt.Errorf("ledger: building a block: %w", err)
 		}
-		taken, list = append(taken, tx), append(list, fee)
+		taken, list = append(taken, tx), append(list, res)
 		lim.Bytes -= size
 		lim.Gas -= tx.Gas
 	}

@@ -75,9 +75,9 @@ func TestTransfer(t *testing.T) {
 
 	t.Run("moves", func(t *testing.T) {
 		s := start.clone()
-		fee, err := ledger.Transfer{}.Execute(ctx, s, transfer(key(1), 0, bob, 30, 2), outbox(0, 1))
+		res, err := ledger.Transfer{}.Execute(ctx, s, transfer(key(1), 0, bob, 30, 2), outbox(0, 1))
 		require.NoError(t, err)
-		require.Equal(t, uint64(2), fee)
+		require.Equal(t, ledger.Result{Fee: 2}, res)
 		acc, err := ledger.GetAccount(s, alice)
 		require.NoError(t, err)
 		require.Equal(t, ledger.Account{Nonce: 1, Balance: 68}, acc)
