@@ -322,6 +322,9 @@ func (a *audit) supply() error {
 	if burned, err = estake.Burned(st); err != nil {
 		return err
 	}
+	if err := estake.Audit(a.best[0].State().Scan); err != nil {
+		a.fail(&a.report.SupplyConserved, "stakes: %v", err)
+	}
 	a.report.Supply = sum
 	if want := a.g.Supply() + minted - burned; sum != want {
 		a.fail(&a.report.SupplyConserved, "%d tokens, want %d (%d minted, %d burned)", sum, want, minted, burned)

@@ -100,6 +100,7 @@ type Event struct {
 	Epochs    int
 	Epoch     shardkit.Epoch // Evaluated: the epoch it decides
 	View      uint64         // Committed: in which it was decided
+	Signed    bool           // Committed: this node's signature is in the certificate
 	Err       error          // Refused
 }
 

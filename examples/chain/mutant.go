@@ -15,9 +15,9 @@ const (
 	mutantDoubleCredit        // some receipts are credited twice
 	mutantDropReceipt         // some receipts are not credited
 	mutantMint                // a block with transfers makes a token
+	mutantFree                // stakes cost nothing
 	mutantFork                // one replica stores another block
 	mutantDiverge             // one replica stores another state
-	mutantFree                // stakes cost nothing
 	mutantLose                // says it admitted transactions, and forgets some
 )
 

@@ -300,9 +300,11 @@ func (r *replica) onCommitted(now time.Duration, res committedResult) {
 	if len(r.queue) > 0 {
 		r.commit()
 	}
+	place, member := t.by.Index(r.core.cfg.Self)
 	r.core.event(Event{
 		Shard: r.shard, Kind: Committed, Header: t.header, Hash: t.hash,
 		Included: len(t.out.included), Delivered: len(t.out.delivered), View: t.cert.View,
+		Signed: member && t.cert.Signers.Has(place),
 	})
 	if t.out.election != nil {
 		r.core.event(Event{Shard: r.shard, Kind: Elected, Report: t.out.election})

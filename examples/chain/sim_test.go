@@ -134,7 +134,7 @@ func TestSeeds(t *testing.T) {
 		seed := *fromSeed + uint64(i)
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, options{seed: seed, shards: 2, nodes: 8, blocks: 14, accounts: 16, net: storm(seed), deal: uint8(seed % 5 / 4)})
+			w := newWorld(t, options{seed: seed, shards: 2, nodes: 8, blocks: 14, accounts: 16, net: storm(seed), deal: uint8(seed % 5 / 4), stakers: true})
 			if wrong := w.play(4*time.Second, 60*time.Second); wrong != "" {
 				t.Fatalf("seed %d: %s", seed, wrong)
 			}
@@ -146,7 +146,7 @@ func TestSeeds(t *testing.T) {
 // same.
 func TestReplay(t *testing.T) {
 	run := func(seed uint64) shardkit.Hash {
-		w := newWorld(t, options{seed: seed, shards: 2, nodes: 8, accounts: 16, net: storm(seed)})
+		w := newWorld(t, options{seed: seed, shards: 2, nodes: 8, accounts: 16, net: storm(seed), stakers: true})
 		require.Empty(t, w.play(3*time.Second, 60*time.Second))
 		return w.net.Digest()
 	}
@@ -166,7 +166,7 @@ func TestRealSignatures(t *testing.T) {
 	for seed := range n {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, options{seed: 1000 + seed, shards: 2, nodes: 8, accounts: 8, real: true, net: storm(seed)})
+			w := newWorld(t, options{seed: 1000 + seed, shards: 2, nodes: 8, accounts: 8, real: true, net: storm(seed), stakers: true})
 			require.Empty(t, w.play(2*time.Second, 60*time.Second))
 		})
 	}
@@ -184,23 +184,24 @@ func TestMutants(t *testing.T) {
 		{"double credit", mutantDoubleCredit, -1, func(r *Report) bool { return r.NoReceiptTwice }},
 		{"dropped receipt", mutantDropReceipt, -1, func(r *Report) bool { return r.AllReceiptsDelivered }},
 		{"mint", mutantMint, -1, func(r *Report) bool { return r.SupplyConserved }},
+		{"free stake", mutantFree, -1, func(r *Report) bool { return r.SupplyConserved }},
 		{"fork", mutantFork, 2, func(r *Report) bool { return r.OneBlockPerHeight }},
 		{"diverge", mutantDiverge, 2, func(r *Report) bool { return r.ReplicasAgree }},
 		{"lost transfer", mutantLose, -1, func(r *Report) bool { return r.AllAcceptedCommitted }},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			w := newWorld(t, options{seed: 42, shards: 2, nodes: 8, mutant: m.mutant, who: m.who})
+			w := newWorld(t, options{seed: 42, shards: 2, nodes: 8, mutant: m.mutant, who: m.who, stakers: true})
 			w.net.Run(4 * time.Second)
 			w.wallet.stopped = true
 			w.net.RunUntil(w.wallet.idle, 10*time.Second)
 			require.Greater(t, w.wallet.done, 20, "the chain works in spite of the defect: %v", w.status())
 			require.False(t, m.holds(w.audit()), "the audit did not notice")
-			if m.mutant <= mutantMint {
+			if m.mutant <= mutantFree {
 				require.NotEmpty(t, w.faults, "nor did the books after each block")
 			}
 		})
 	}
-	w := newWorld(t, options{seed: 42, shards: 2, nodes: 8})
+	w := newWorld(t, options{seed: 42, shards: 2, nodes: 8, stakers: true})
 	require.Empty(t, w.play(0, 20*time.Second), "without a defect nothing is wrong")
 }
 

@@ -1,8 +1,10 @@
 package chain
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -30,9 +32,12 @@ type world struct {
 	net     *simnet.Net
 	nodes   map[shardkit.NodeID]*simNode
 	wallet  *simWallet
+	stakers *simStakers
 	faults  []string // invariants that a block broke, as they were noticed
 	hashes  map[string]shardkit.Hash
 	events  map[EventKind]int
+	signed  map[shardkit.NodeID]int // blocks, from epoch 2 on
+	orders  map[estake.Kind]int     // staking transactions in blocks
 
 	ledger  map[shardkit.ShardID]books // after the newest block seen
 	checked int                        // blocks whose tokens were checked
@@ -44,8 +49,8 @@ type options struct {
 	seed     uint64
 	shards   int
 	nodes    int // validators, one slot each
-	observer bool
 	accounts int
+	stakers  bool // the load has staking transactions, a validator that joins and one that leaves
 	real     bool // BLS and real network keys instead of the counting scheme
 	deal     uint8
 	policy   string
@@ -55,33 +60,59 @@ type options struct {
 	who      int // the node that has the mutant; -1: all
 }
 
-// simIdentity is a node's keys.
+// simIdentity is a node's keys, and those of the account that stakes for it.
 type simIdentity struct {
-	node   shardkit.NodeID
-	signer fbft.Signer
-	vrf    *vrf.SecretKey
-	slot   estake.Slot
-	proof  []byte
+	node    shardkit.NodeID
+	network ed25519.PrivateKey
+	signer  fbft.Signer
+	vrf     *vrf.SecretKey
+	slot    estake.Slot
+	proof   []byte
+	account ed25519.PrivateKey
+	possess func(context []byte) []byte
 }
 
 func digest(parts ...any) [32]byte { return sha256.Sum256([]byte(fmt.Sprint(parts...))) }
 
 func newIdentity(t testing.TB, opt options, i int) *simIdentity {
-	validator := digest("validator", opt.seed, i)
-	seed := digest("node", opt.seed, i)
-	if opt.real {
-		id, err := NewIdentity(seed)
-		require.NoError(t, err)
-		slot, proof := id.Slot("sim", validator, 0)
-		return &simIdentity{id.ID(), id.Voting, id.VRF, slot, proof}
-	}
-	key, err := vrf.GenerateKey(vrf.EdwardsELL2, seed[:])
+	account := beaconKey(fmt.Sprint(opt.seed, "/", i), uint32(opt.shards))
+	validator := ledger.AddressOf(account.Public().(ed25519.PublicKey))
+	id, err := NewIdentity(digest("node", opt.seed, i))
 	require.NoError(t, err)
-	vote := digest("vote", opt.seed, i)
-	return &simIdentity{
-		node: seed, signer: fbfttest.FakeSigner(vote[:]), vrf: key,
-		slot: estake.Slot{ID: estake.SlotID(validator, 0), Validator: validator, VotingKey: vote[:], VRFKey: key.Public(), Node: seed},
+	slot, proof := id.Slot("sim", validator, 0)
+	s := &simIdentity{id.ID(), id.Network, id.Voting, id.VRF, slot, proof, account, id.Voting.Prove}
+	if !opt.real {
+		s.slot.VotingKey = id.Network.Public().(ed25519.PublicKey)
+		s.signer, s.proof = fbfttest.FakeSigner(s.slot.VotingKey), nil
+		s.possess = func(context []byte) []byte { return fakePossession(s.slot.VotingKey, context) }
 	}
+	return s
+}
+
+// keys are the slot as a transaction registers it.
+func (s *simIdentity) keys(t testing.TB, chain shardkit.Hash) estake.SlotKeys {
+	k := estake.SlotKeys{VotingKey: s.slot.VotingKey, VRFKey: s.slot.VRFKey, Node: s.node}
+	msg := slotMessage(chain, s.slot.Validator, &k)
+	pi, err := s.vrf.Prove(msg)
+	require.NoError(t, err)
+	p := slotProof{Possession: s.possess(msg), VRF: pi, Network: [64]byte(ed25519.Sign(s.network, msg))}
+	k.Proof = p.encode()
+	return k
+}
+
+func fakePossession(key, context []byte) []byte {
+	d := digest("possession", key, context)
+	return d[:]
+}
+
+func (w *world) possession(key, context, proof []byte) error {
+	if w.opt.real {
+		return bls.VerifyPossession(key, context, proof)
+	}
+	if !bytes.Equal(proof, fakePossession(key, context)) {
+		return errors.New("not possessed")
+	}
+	return nil
 }
 
 func (w *world) scheme(keys [][]byte) (fbft.Verifier, error) {
@@ -105,10 +136,12 @@ func newWorld(t testing.TB, opt options) *world {
 	}
 	w := &world{
 		t: t, opt: opt, nodes: map[shardkit.NodeID]*simNode{},
-		hashes: map[string]shardkit.Hash{}, events: map[EventKind]int{}, disks: map[shardkit.NodeID]map[shardkit.ShardID]*ledger.MemStore{}, ledger: map[shardkit.ShardID]books{},
+		hashes: map[string]shardkit.Hash{}, events: map[EventKind]int{}, signed: map[shardkit.NodeID]int{}, orders: map[estake.Kind]int{},
+		disks: map[shardkit.NodeID]map[shardkit.ShardID]*ledger.MemStore{}, ledger: map[shardkit.ShardID]books{},
 	}
 	stake := estake.DefaultParams(opt.nodes)
 	stake.Lambda, stake.EpochReward = 60, 1000
+	stake.LockEpochs, stake.EvidenceEpochs = 4, 1
 	w.genesis = &Genesis{
 		Name: "sim", Time: wallStart, Seed: digest("genesis", opt.seed),
 		Params: Params{
@@ -125,7 +158,7 @@ func newWorld(t testing.TB, opt options) *world {
 		})
 		w.genesis.Proofs = append(w.genesis.Proofs, id.proof)
 	}
-	w.wallet = newSimWallet(w)
+	w.wallet, w.stakers = newSimWallet(w), newSimStakers(w)
 	check := func(key, context, proof []byte) error { return nil }
 	if opt.real {
 		check = bls.VerifyPossession
@@ -159,11 +192,11 @@ func (w *world) start() {
 	for i, id := range w.ids {
 		w.add(id, i, false)
 	}
-	if w.opt.observer {
-		id := newIdentity(w.t, w.opt, 1000)
-		w.ids = append(w.ids, id)
-	}
 	require.NoError(w.t, w.net.Add(w.wallet.id, func([][]byte) (simnet.Node, error) { return w.wallet, nil }))
+	if w.opt.stakers {
+		require.NoError(w.t, w.net.Add(w.stakers.id, func([][]byte) (simnet.Node, error) { return w.stakers, nil }))
+		w.stakers.begin()
+	}
 }
 
 // add puts a node on the network; its stores outlive its crashes.
@@ -172,7 +205,7 @@ func (w *world) add(id *simIdentity, i int, follow bool) {
 	w.disks[id.node] = disks
 	require.NoError(w.t, w.net.Add(id.node, func(log [][]byte) (simnet.Node, error) {
 		cfg := Config{
-			Genesis: w.genesis, Self: id.node, Signer: id.signer, Prove: id.vrf.Prove, Scheme: w.scheme,
+			Genesis: w.genesis, Self: id.node, Signer: id.signer, Prove: id.vrf.Prove, Scheme: w.scheme, Possession: w.possession,
 			Log: log, Wall: wallStart + uint64(w.net.Now()/time.Millisecond), Follow: follow,
 			Timeout: 800 * time.Millisecond, Heartbeat: 500 * time.Millisecond, Small: 256,
 			Open: func(s shardkit.ShardID, fresh bool) (ledger.Store, error) {
@@ -231,6 +264,9 @@ func (w *world) fault(format string, a ...any) {
 // note checks what can be checked after every block.
 func (w *world) note(n *simNode, e Event) {
 	w.events[e.Kind]++
+	if e.Signed && e.Header.Epoch > 1 {
+		w.signed[n.id]++
+	}
 	if e.Kind != Committed {
 		if (e.Kind == Hosted || e.Kind == Retired) && testing.Verbose() {
 			w.t.Logf("%v node %v shard %d kind %d", w.net.Now(), n.id, e.Shard, e.Kind)
@@ -316,6 +352,16 @@ func (w *world) books(r *replica, h shardkit.Height) (b books, err error) {
 	var body ledger.Body
 	if err := body.UnmarshalBinary(block.Body); err != nil {
 		return b, err
+	}
+	for _, tx := range body.Transactions {
+		if order, err := estake.DecodeTx(tx.Payload); err == nil {
+			w.orders[order.Kind()]++
+		}
+	}
+	if r.shard == 0 {
+		if err := estake.Audit(r.chain.State().Scan); err != nil {
+			return b, err
+		}
 	}
 	it, err := decodeItems(body.Items, 8)
 	if err != nil {
