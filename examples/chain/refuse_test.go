@@ -84,7 +84,12 @@ func TestRefusedTransactions(t *testing.T) {
 func TestForeignCertificate(t *testing.T) {
 	w := newWorld(t, options{seed: 22, shards: 2, nodes: 8})
 	w.net.Run(2 * time.Second)
-	r := w.nodes[w.ids[0].node].replicas[0]
+	var r *replica
+	for _, id := range w.ids {
+		if n := w.nodes[id.node]; n.replicas[0].committed > 4 {
+			r = n.replicas[0]
+		}
+	}
 	block, err := r.chain.Block(3)
 	require.NoError(t, err)
 	raw, err := block.Header.AppendBinary(nil)

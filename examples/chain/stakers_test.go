@@ -33,17 +33,16 @@ type simStakers struct {
 }
 
 type simStaker struct {
-	key     ed25519.PrivateKey
-	addr    ledger.Address
-	join    *simIdentity // the slot it registers
-	leaves  bool
-	tx      *ledger.Transaction // under way
-	order   estake.Tx           // in tx
-	fee     uint64
-	locked  []estake.Withdraw // what has been undelegated, epochs as they were then
-	sent    time.Duration
-	tries   int
-	waiting bool // for the chain's word on its nonce
+	key    ed25519.PrivateKey
+	addr   ledger.Address
+	join   *simIdentity // the slot it registers
+	leaves bool
+	tx     *ledger.Transaction // under way
+	order  estake.Tx           // in tx
+	fee    uint64
+	locked []estake.Withdraw // what has been undelegated, epochs as they were then
+	sent   time.Duration
+	tries  int
 }
 
 const (

@@ -75,22 +75,22 @@ func StakingReason(why error) ledger.Reason { return ledger.Reason("staking: " +
 
 // Execute implements ledger.Executor. A refusal of package estake is one of
 // the transaction, which then has no place in a block; its sender pays nothing.
-func (st *Staking) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transaction, _ *xshard.Outbox) (uint64, error) {
+func (st *Staking) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transaction, _ *xshard.Outbox) (ledger.Result, error) {
 	order, err := decodeOrder(ctx, tx)
 	if err != nil {
-		return 0, err
+		return ledger.Result{}, err
 	}
 	acc, err := ledger.Charge(ctx, s, tx)
 	if err != nil {
-		return 0, err
+		return ledger.Result{}, err
 	}
 	// The overlay is dropped with a refusal, wherever it comes from.
 	o, sender := ledger.NewOverlay(s), tx.Sender()
 	if err := ledger.SetAccount(o, sender, acc); err != nil {
-		return 0, err
+		return ledger.Result{}, err
 	}
 	if err := enlist(o, tx, slotsOf(order)); err != nil {
-		return 0, err
+		return ledger.Result{}, err
 	}
 	err = estake.Apply(o, st.Params, estake.Context{
 		Epoch: ctx.Epoch, Sender: sender, Bank: &bank{o, tx, st.mutant},
@@ -98,12 +98,12 @@ func (st *Staking) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transact
 	}, order)
 	var refused *estake.Refusal
 	if errors.As(err, &refused) {
-		return 0, refuse(tx, StakingReason(refused.Reason), "%s", refused.Detail)
+		return ledger.Result{}, refuse(tx, StakingReason(refused.Reason), "%s", refused.Detail)
 	}
 	if err != nil {
-		return 0, err
+		return ledger.Result{}, err
 	}
-	return ctx.FeeOf(tx), o.Flush()
+	return ledger.Result{Fee: ctx.FeeOf(tx), Gas: tx.Gas}, o.Flush()
 }
 
 // decodeOrder reads a transaction's order. All that the order has no use for

@@ -75,9 +75,9 @@ func TestStaking(t *testing.T) {
 	s := newStaker(t, 1)
 	r, st, ctx := bench(t, s)
 	run := func(order estake.Tx, nonce uint64) {
-		fee, err := r.executor.Execute(ctx, st, s.tx(order, nonce, 3), nil)
+		res, err := r.executor.Execute(ctx, st, s.tx(order, nonce, 3), nil)
 		require.NoError(t, err)
-		require.Equal(t, uint64(3), fee)
+		require.Equal(t, uint64(3), res.Fee)
 		require.Equal(t, 10_500-3*(nonce+1), tokens(t, st, s.addr), "all tokens but the fees are there")
 		require.NoError(t, estake.Audit(st.scan))
 	}
