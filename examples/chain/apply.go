@@ -83,7 +83,10 @@ func (r *rules) begin(stage *ledger.Stage, ctx ledger.Context, parentHash shardk
 	}
 	x.out.meta.Time = ctx.Time
 	x.ctx.Epoch = x.out.meta.Epoch
-	var err error
+	err := x.stage.Set(keyRecent(ctx.Height-1), parentHash[:])
+	if err != nil {
+		return nil, x.discard(err)
+	}
 	if x.sent, err = loadOutbox(x.stage, r.genesis.Params.Shards); err != nil {
 		return nil, x.discard(err)
 	}
@@ -207,6 +210,9 @@ func (x *execution) crossLink(l *linked) error {
 		if h.Hop.NextCommittee != c.Hash() {
 			return invalid("shard %d names another committee for epoch %d", l.source, h.Epoch+1)
 		}
+	}
+	if err := x.creditLate(l.source, l.cert.Epoch, l.late); err != nil {
+		return err
 	}
 	return x.signed(l.source, l.seats, l.cert)
 }

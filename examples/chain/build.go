@@ -31,6 +31,7 @@ type candidate struct {
 	time     uint64
 	packets  [][]xshard.Packet // by source, following what is linked
 	txs      []*ledger.Transaction
+	late     []lateVotes
 	cert     []byte // beacon: certificate of the parent
 	set      []byte // beacon: input set
 	output   []byte // beacon: delay output
@@ -96,6 +97,9 @@ func (r *rules) try(c *candidate, runs []run) (b *block, bad int, err error) {
 	if err := x.items(it); err != nil {
 		return nil, x.culprit(c, runs), x.discard(err)
 	}
+	if err := x.creditLate(r.shard, x.ctx.Epoch, c.late); err != nil {
+		return nil, -1, x.discard(err)
+	}
 	b = new(block)
 	body := ledger.Body{Items: it.encode()}
 	if body.Transactions, err = x.pick(c, size(body.Items), b); err != nil {
@@ -108,6 +112,7 @@ func (r *rules) try(c *candidate, runs []run) (b *block, bad int, err error) {
 		return nil, -1, x.discard(err)
 	}
 	b.header = x.header(c.site, ledger.BodyHash(b.body), hop)
+	b.header.Late = encodeLate(c.late)
 	return b, -1, b.seal()
 }
 
@@ -253,6 +258,10 @@ func (r *rules) verify(s site, h *ledger.Header, encoded, body []byte, late bool
 	if err := r.shape(s, h, body); err != nil {
 		return nil, err
 	}
+	votes, err := decodeLate(h)
+	if err != nil {
+		return nil, invalid("%v", err)
+	}
 	var content ledger.Body
 	if err := content.UnmarshalBinary(body); err != nil {
 		return nil, invalid("%v", err)
@@ -279,6 +288,12 @@ func (r *rules) verify(s site, h *ledger.Header, encoded, body []byte, late bool
 		return nil, x.discard(err)
 	}
 	if err := x.items(it); err != nil {
+		return nil, x.discard(err)
+	}
+	if err := x.checkLate(votes); err != nil {
+		return nil, x.discard(err)
+	}
+	if err := x.creditLate(r.shard, x.ctx.Epoch, votes); err != nil {
 		return nil, x.discard(err)
 	}
 	if err := x.transactions(content.Transactions); err != nil {
@@ -312,8 +327,6 @@ func (r *rules) shape(s site, h *ledger.Header, body []byte) error {
 		return invalid("body of %d bytes", len(body))
 	case ledger.BodyHash(body) != h.Body:
 		return invalid("body is not the header's")
-	case len(h.Late) > 0:
-		return invalid("late signatures are not in use")
 	}
 	for _, n := range s.seats {
 		if n == h.Proposer {

@@ -28,7 +28,8 @@
 //  3. Members rebuild the body, log it, execute it on a stage of their own and
 //     compare every field of the header; only then they vote.
 //  4. On the commit certificate the next height starts; stage, block and
-//     indexes are written in one durable batch meanwhile.
+//     indexes are written in one durable batch meanwhile. Votes that come after
+//     the quorum go into a later header, so that far members are paid.
 //  5. Every member pushes the certified header with the receipts for each other
 //     shard to its share of that shard's members; what gets lost is pulled. The
 //     other shard links consecutive headers, verifies the newest one's
@@ -79,9 +80,9 @@
 //
 // # What it does not do
 //
-// Evidence, and the late signatures that headers have room for, are not wired
-// in. Who stakes has an account on the beacon; one in another shard sends its
-// tokens there first. One node serves one slot, once. Blocks are not pruned. Sync of a shard whose whole
+// Evidence is not wired in. Who stakes has an account on the beacon; one in
+// another shard sends its tokens there first. One node serves one slot, once.
+// Blocks are not pruned. Sync of a shard whose whole
 // committee changed several times while the node was away starts from a fresh
 // store. The blocks that a shard adds between the end of the beacon's epoch and
 // of its own are not paid for.

@@ -133,6 +133,9 @@ func (r *replica) wake() (at time.Duration, ok bool) {
 	if !r.worked {
 		a.sooner(r.due()-r.core.cfg.Interval+r.core.cfg.Heartbeat, true)
 	}
+	if r.proposal.want != nil && r.proposal.want.Header == nil && !r.proposal.collected {
+		a.sooner(r.collectAt(), true)
+	}
 	if r.proposal.want != nil && !r.proposal.busy && r.worked {
 		a.sooner(r.due(), true)
 	}
@@ -193,6 +196,9 @@ func (r *replica) pumpConsensus(now time.Duration) bool {
 	}
 	for _, d := range rd.Decided {
 		r.onDecided(now, d)
+	}
+	for _, ct := range rd.Late {
+		r.keepLate(ct)
 	}
 	for _, s := range rd.Serve {
 		r.onServe(s)

@@ -35,12 +35,14 @@ type proposal struct {
 
 // proposing is this node's own proposal at the current height.
 type proposing struct {
-	want   *fbft.Propose
-	busy   bool // building or dispersing
-	height shardkit.Height
-	view   uint64
-	header []byte // being dispersed
-	body   []byte
+	want *fbft.Propose
+	busy bool // building or dispersing
+	// collected says that the late votes for this block have been asked for.
+	collected bool
+	height    shardkit.Height
+	view      uint64
+	header    []byte // being dispersed
+	body      []byte
 }
 
 func newProposal(encoded []byte) (*proposal, error) {
@@ -137,6 +139,7 @@ func (r *replica) due() time.Duration {
 
 // propose builds or repeats a block if it is time.
 func (r *replica) propose(now time.Duration) {
+	r.collectLate(now)
 	w := r.proposal.want
 	if w == nil || r.proposal.busy {
 		return
@@ -169,6 +172,7 @@ func (r *replica) candidate(now time.Duration) *candidate {
 			c.packets[s] = slices.Clone(q[:min(len(q), int(p.MaxRun))])
 		}
 	}
+	c.late = r.pickLate()
 	c.txs = r.pool.Select(int(p.MaxTransactions), int(p.MaxBody)/2, nil)
 	if r.shard == 0 {
 		c.cert, c.set, c.output = r.tip.raw, r.drawSet(), r.drawOutput()

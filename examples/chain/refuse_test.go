@@ -83,7 +83,7 @@ func TestRefusedTransactions(t *testing.T) {
 // certificate says, not another's.
 func TestForeignCertificate(t *testing.T) {
 	w := newWorld(t, options{seed: 22, shards: 2, nodes: 8})
-	w.net.Run(2 * time.Second)
+	w.net.Run(time.Second)
 	var r *replica
 	for _, id := range w.ids {
 		if n := w.nodes[id.node]; n.replicas[0].committed > 4 {

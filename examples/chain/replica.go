@@ -64,7 +64,9 @@ type replica struct {
 
 	blocks   []*proposal // of heights above the tip, in order of arrival
 	proposal proposing
-	worked   bool // consensus knows that there is work at this height
+	late     []lateVotes                     // for a header of this node, by height
+	credited map[shardkit.Height]fbft.Bitmap // late votes that headers of the window had
+	worked   bool                            // consensus knows that there is work at this height
 	pending  *fbft.Decided
 	fetched  []statesync.Block // verified, to be executed in order
 	applying bool
@@ -90,7 +92,10 @@ type mark struct{ local, seq uint64 }
 
 func newReplica(c *Core, s shardkit.ShardID) *replica {
 	c.lives++
-	return &replica{core: c, shard: s, life: c.lives, rules: newRules(c.id, s, c.cfg.Genesis, c.cfg.Scheme, c.cfg.Possession, c.cfg.mutant)}
+	return &replica{
+		core: c, shard: s, life: c.lives, credited: map[shardkit.Height]fbft.Bitmap{},
+		rules: newRules(c.id, s, c.cfg.Genesis, c.cfg.Scheme, c.cfg.Possession, c.cfg.mutant),
+	}
 }
 
 // job hands out a job of the replica itself.
@@ -189,6 +194,7 @@ func (r *replica) advance(now time.Duration, t *tip) {
 	}
 	r.settleBlocks(t)
 	r.settlePool(t)
+	r.settleLate(t)
 	r.publish(now, before, t)
 	r.learnFrom(now, t.out)
 	if before.out.meta.Epoch != t.out.meta.Epoch || before.out.meta.Ends != t.out.meta.Ends {

@@ -157,6 +157,11 @@ func (r *rules) link(s ledger.KV, in *xshard.Inbox, l *Link) (*linked, error) {
 		if h.Hop != nil {
 			out.hop = h
 		}
+		late, err := decodeLate(h)
+		if err != nil {
+			return nil, invalid("link to shard %d height %d: %v", l.Source, h.Height, err)
+		}
+		out.late = append(out.late, late...)
 		if err := r.credit(s, in, h, l.Batches[i], out); err != nil {
 			return nil, err
 		}
@@ -187,6 +192,7 @@ type linked struct {
 	seats    []Seat
 	cert     *fbft.Certificate
 	hop      *ledger.Header // the first block of an epoch, if the run begins with one
+	late     []lateVotes    // of the run's headers
 	receipts []xshard.Receipt
 }
 

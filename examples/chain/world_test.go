@@ -56,6 +56,7 @@ type options struct {
 	policy   string
 	blocks   uint32 // of an epoch
 	net      simnet.Config
+	stake    func(*estake.Params) // changes the rules
 	mutant   mutant
 	who      int // the node that has the mutant; -1: all
 }
@@ -142,6 +143,9 @@ func newWorld(t testing.TB, opt options) *world {
 	stake := estake.DefaultParams(opt.nodes)
 	stake.Lambda, stake.EpochReward = 60, 1000
 	stake.LockEpochs, stake.EvidenceEpochs = 4, 1
+	if opt.stake != nil {
+		opt.stake(&stake)
+	}
 	w.genesis = &Genesis{
 		Name: "sim", Time: wallStart, Seed: digest("genesis", opt.seed),
 		Params: Params{
