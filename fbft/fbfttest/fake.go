@@ -1,9 +1,9 @@
 package fbfttest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
-	"slices"
 
 	"github.com/shardkit/shardkit/fbft"
 )
@@ -50,23 +50,35 @@ func (s fakeSigner) Sign(statement []byte) ([]byte, error) {
 	return t[:], nil
 }
 
+// add adds a tag to an aggregate: exclusive or.
+func add(sum, tag *[8]byte) {
+	for k := range sum {
+		sum[k] ^= tag[k]
+	}
+}
+
 // Combine implements fbft.Verifier: the aggregate is the tags, exclusive-ored.
 func (f fake) Combine(statement []byte, members []int, sigs [][]byte) (aggregate []byte, bad []int) {
+	if len(members) != len(sigs) {
+		panic("fbfttest: Combine: members and signatures differ in number")
+	}
 	digest := sha256.Sum256(statement)
+	seen := make([]bool, len(f))
 	var sum [8]byte
-	good := 0
 	for pos, i := range members {
-		t := fakeTag(f[i], digest)
-		if !slices.Equal(sigs[pos], t[:]) {
+		if i < 0 || i >= len(f) || seen[i] {
 			bad = append(bad, pos)
 			continue
 		}
-		good++
-		for k := range sum {
-			sum[k] ^= t[k]
+		seen[i] = true
+		t := fakeTag(f[i], digest)
+		if !bytes.Equal(sigs[pos], t[:]) {
+			bad = append(bad, pos)
+			continue
 		}
+		add(&sum, &t)
 	}
-	if good == 0 {
+	if len(bad) == len(members) {
 		return nil, bad
 	}
 	return sum[:], bad
@@ -74,18 +86,21 @@ func (f fake) Combine(statement []byte, members []int, sigs [][]byte) (aggregate
 
 // Verify implements fbft.Verifier.
 func (f fake) Verify(statement []byte, members []int, aggregate []byte) error {
+	if len(members) == 0 {
+		return errors.New("fbfttest: no members")
+	}
 	digest := sha256.Sum256(statement)
 	var sum [8]byte
+	last := -1
 	for _, i := range members {
-		if i < 0 || i >= len(f) {
-			return errors.New("fbfttest: no such member")
+		if i <= last || i >= len(f) {
+			return errors.New("fbfttest: members not ascending, or out of range")
 		}
+		last = i
 		t := fakeTag(f[i], digest)
-		for k := range sum {
-			sum[k] ^= t[k]
-		}
+		add(&sum, &t)
 	}
-	if !slices.Equal(aggregate, sum[:]) {
+	if !bytes.Equal(aggregate, sum[:]) {
 		return errors.New("fbfttest: false signature")
 	}
 	return nil
@@ -93,6 +108,9 @@ func (f fake) Verify(statement []byte, members []int, aggregate []byte) error {
 
 // VerifyBatch implements fbft.Verifier.
 func (f fake) VerifyBatch(statements [][]byte, members [][]int, aggregates [][]byte) error {
+	if len(statements) != len(members) || len(statements) != len(aggregates) {
+		panic("fbfttest: VerifyBatch: lists differ in number")
+	}
 	for i := range statements {
 		if err := f.Verify(statements[i], members[i], aggregates[i]); err != nil {
 			return err

@@ -38,6 +38,7 @@ var policies = []policy{
 	{dir: "fbft", own: []string{root, wire, merkle, loop, "fbft/internal/mutant"}, reason: "takes its signature scheme through an interface"},
 	{dir: "fbft/internal/mutant", reason: "switches for the tests of the safety rules"},
 	{dir: "fbft/bls", own: []string{root}, modules: []string{circl}},
+	{dir: "fbft/edlist", modules: []string{voi}, reason: "the scheme without aggregation: Ed25519 checked alone and in batches by one equation"},
 	{dir: "fbft/fbfttest", own: []string{root, wire, "fbft", "fbft/internal/mutant", "kad/simnet"}},
 	{dir: "kad", own: []string{root, wire, merkle, loop}},
 	{dir: "kad/simnet", own: []string{root}},
@@ -63,7 +64,7 @@ var policies = []policy{
 // public is what a composition uses: all packages that are public, beside the
 // run loop, and the codec for its own records.
 var public = []string{
-	root, loop, wire, "fbft", "fbft/bls", "fbft/fbfttest", "vrf", "vdf", "vdf/drg", "reshard", "estake", "xshard",
+	root, loop, wire, "fbft", "fbft/bls", "fbft/edlist", "fbft/fbfttest", "vrf", "vdf", "vdf/drg", "reshard", "estake", "xshard",
 	"erasure", "kad", "kad/simnet", "kad/quicnet", "statesync", "ledger", "ledger/pebblestore", "examples/...",
 }
 
