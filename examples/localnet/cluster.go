@@ -38,8 +38,8 @@ type member struct {
 	node     *chain.Node // nil while down
 	disk     *disk
 	dir      string
-	addr     string // of its first life; it listens there again
-	follow   bool
+	addr     string           // of its first life; it listens there again
+	follow   bool             // the newcomer: not in the genesis
 	home     shardkit.ShardID // in the first epoch
 }
 
@@ -53,6 +53,7 @@ type counts struct {
 	epochs   map[shardkit.Epoch]*epochCount
 	blocks   []int // by shard, seen committed for the first time
 	refused  int
+	join     joining
 	failures []error
 }
 
@@ -75,6 +76,9 @@ func newCluster(o *options, s *setup, dir string, start time.Time) *cluster {
 	homes := s.genesis.Homes()
 	for i, id := range s.identities {
 		c.nodes = append(c.nodes, &member{identity: id, dir: filepath.Join(dir, fmt.Sprintf("node-%d", i)), home: homes[id.ID()]})
+	}
+	if c.hasJoined() {
+		c.nodes = append(c.nodes, c.newcomerMember())
 	}
 	return c
 }
@@ -116,7 +120,7 @@ func (c *cluster) startNode(m *member) error {
 		Find: true, Bootstrap: c.bootstrap(m),
 		Store: storeOptions(d), LogFS: logDisk{d}, Pool: c.pool,
 		Logger: c.log.With("node", m.identity.ID()),
-		Events: c.note,
+		Events: func(_ time.Duration, e chain.Event) { c.note(m, e) },
 	})
 	if err != nil {
 		return err
@@ -157,13 +161,16 @@ func (c *cluster) watch(m *member, n *chain.Node) {
 }
 
 // note takes a node's event.
-func (c *cluster) note(_ time.Duration, e chain.Event) {
+func (c *cluster) note(m *member, e chain.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := &c.counts
 	switch e.Kind {
 	case chain.Committed:
 		s, h := e.Shard, e.Header.Height
+		if m.follow {
+			k.join.note(e)
+		}
 		if k.first[s] == 0 {
 			k.first[s] = time.Since(c.start)
 		}

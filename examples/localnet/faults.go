@@ -105,13 +105,3 @@ func (c *cluster) caughtUp(m *member, done <-chan struct{}) bool {
 		}
 	}
 }
-
-// joinLater starts a fresh node that syncs the state and follows.
-func (c *cluster) joinLater(say func(string, ...any)) error {
-	m := &member{identity: c.setup.joiner, dir: c.dir + "/joiner", follow: true}
-	c.mu.Lock()
-	c.nodes = append(c.nodes, m)
-	c.mu.Unlock()
-	say("a fresh node joins: %v", m.identity.ID())
-	return c.startNode(m)
-}

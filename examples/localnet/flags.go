@@ -44,7 +44,7 @@ func parse(args []string) (*options, error) {
 	f.Uint64Var(&o.seed, "seed", 1, "of keys, stakes, accounts and the load")
 	f.StringVar(&o.data, "data", "", "data directory, kept and continued; empty: a temporary one")
 	f.BoolVar(&o.kill, "kill", false, "cut off a validator, and later a leader, and restart them")
-	f.BoolVar(&o.join, "join", false, "start a fresh node during the run, which syncs the state")
+	f.BoolVar(&o.join, "join", false, "a validator joins by a staking transaction: its fresh node syncs, gets a seat and signs")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to this file; -: standard output")
 	f.BoolVar(&o.verbose, "v", false, "log what the nodes do, to standard error")
 	if err := f.Parse(args); err != nil {

@@ -32,7 +32,7 @@ type setup struct {
 	genesis    *chain.Genesis
 	identities []*chain.Identity
 	accounts   []*account
-	joiner     *chain.Identity
+	newcomer   *newcomer
 }
 
 // saved is what a data directory remembers of its first run.
@@ -104,10 +104,11 @@ func newSetup(o *options, start uint64) (*setup, error) {
 		s.genesis.Proofs = append(s.genesis.Proofs, proof)
 	}
 	var err error
-	if s.joiner, err = chain.NewIdentity(secret(o.seed, "joiner", 0)); err != nil {
+	if s.newcomer, err = newNewcomer(o); err != nil {
 		return nil, err
 	}
 	s.accounts = newAccounts(o)
+	s.genesis.Accounts = append(s.genesis.Accounts, chain.Allocation{Address: s.newcomer.addr, Balance: 2 * joinStake})
 	for _, a := range s.accounts {
 		s.genesis.Accounts = append(s.genesis.Accounts, chain.Allocation{Address: a.addr, Balance: 1_000_000_000})
 	}

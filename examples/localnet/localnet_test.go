@@ -35,6 +35,7 @@ func TestKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs a whole network, twice")
 	}
+	t.Parallel()
 	dir := t.TempDir()
 	args := []string{"-shards", "2", "-validators", "4", "-epochs", "1", "-epoch-blocks", "14", "-rate", "300", "-data", dir}
 	first := child(args...)
@@ -70,6 +71,30 @@ func TestKilled(t *testing.T) {
 	require.Contains(t, string(said), "holds another chain")
 }
 
+// TestJoin: a validator that is not in the genesis stakes, is elected, and its
+// node signs blocks; and goes on doing so in a later run.
+func TestJoin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a whole network, twice")
+	}
+	t.Parallel()
+	dir := t.TempDir()
+	report := filepath.Join(dir, "report.json")
+	args := []string{"-shards", "2", "-validators", "4", "-epoch-blocks", "12", "-rate", "100", "-data", dir, "-json", report}
+	for _, more := range [][]string{{"-epochs", "2", "-join"}, {"-epochs", "1", "-join"}} {
+		said, err := child(append(args, more...)...).CombinedOutput()
+		require.NoError(t, err, "%s", said)
+		b, err := os.ReadFile(report)
+		require.NoError(t, err)
+		var rep summary
+		require.NoError(t, json.Unmarshal(b, &rep))
+		require.GreaterOrEqual(t, rep.Join.Signed, joinSigned)
+		require.GreaterOrEqual(t, rep.Join.Epoch, 2, "whoever votes before was not elected")
+		require.True(t, rep.Invariants.Supply)
+		require.True(t, rep.Invariants.Agree)
+	}
+}
+
 // receipts counts the receipts in the wallet's journal, while it is being
 // written.
 func receipts(t *testing.T, dir string) int {
@@ -87,7 +112,11 @@ func receipts(t *testing.T, dir string) int {
 
 // summary is what the test wants of the JSON report, by the names users see.
 type summary struct {
-	Committed  int `json:"tx_committed"`
+	Committed int `json:"tx_committed"`
+	Join      struct {
+		Epoch  int `json:"epoch"`
+		Signed int `json:"signed"`
+	} `json:"join"`
 	Invariants struct {
 		Supply      bool `json:"supply_conserved"`
 		Agree       bool `json:"replicas_agree"`

@@ -130,7 +130,7 @@ func (r *runner) walk() error {
 
 func (r *runner) wait(target shardkit.Epoch) error {
 	last, epoch := time.Now(), shardkit.Epoch(0)
-	joined := !r.o.join
+	begun := !r.o.join // or as soon as every shard has a block
 	for tick := time.NewTicker(200 * time.Millisecond); ; {
 		<-tick.C
 		r.screen.show(r)
@@ -141,15 +141,18 @@ func (r *runner) wait(target shardkit.Epoch) error {
 		if e := r.c.epoch(); e > epoch {
 			epoch, last = e, time.Now()
 		}
-		if !joined && epoch+1 >= target {
-			joined = true
-			if err := r.c.joinLater(r.screen.say); err != nil {
+		if !begun && r.c.allBegun() {
+			begun = true
+			if err := r.join(); err != nil {
 				return err
 			}
 		}
-		if epoch >= target && r.settled() {
-			tick.Stop()
-			return nil
+		if epoch >= target {
+			done, err := r.settled(epoch, target)
+			if done || err != nil {
+				tick.Stop()
+				return err
+			}
 		}
 		if time.Since(last) > idleEpoch {
 			return fmt.Errorf("epoch %d did not end within %v", epoch, idleEpoch)
@@ -158,23 +161,14 @@ func (r *runner) wait(target shardkit.Epoch) error {
 }
 
 // settled reports whether what was asked for beside the epochs has happened.
-func (r *runner) settled() bool {
+func (r *runner) settled(epoch, target shardkit.Epoch) (bool, error) {
 	if r.o.kill && r.kills < 2 {
-		return false
+		return false, nil
 	}
 	if r.o.join {
-		for _, m := range r.c.up() {
-			if m.follow {
-				for _, s := range m.status() {
-					if s.Ready {
-						return true
-					}
-				}
-			}
-		}
-		return false
+		return r.joined(epoch, target)
 	}
-	return true
+	return true, nil
 }
 
 // weigh notes the largest part of a committee that one node holds.

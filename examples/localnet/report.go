@@ -53,6 +53,7 @@ type report struct {
 		Ranges int   `json:"ranges"`
 		Count  int   `json:"count"`
 	} `json:"statesync"`
+	Join       *joining      `json:"join,omitempty"`
 	Drained    bool          `json:"drained"`
 	RSS        uint64        `json:"rss_bytes"`
 	Seconds    float64       `json:"seconds"`
@@ -95,6 +96,7 @@ func (r *runner) report(drained bool) *report {
 		Shards: r.o.shards, Validators: r.o.validators, Deal: r.o.deal, Policy: r.o.policy, Epochs: r.o.epochs,
 		Kills: r.kills, LargestWeight: r.weight, VDFDelay: "demo", Drained: drained, Cores: workers(),
 	}
+	rep.Join = r.joining()
 	r.nodes(rep)
 	r.load(rep)
 	c := r.c
@@ -236,6 +238,9 @@ func (rep *report) text(w io.Writer) {
 	p("  state sync    %d joins, %d bytes in %d ranges, %d epochs hopped, slowest %d ms",
 		rep.Statesync.Count, rep.Statesync.Bytes, rep.Statesync.Ranges, rep.Statesync.Epochs, rep.Statesync.Millis)
 	p("  faults        %d kills; the largest weight in a committee was %.1f %%", rep.Kills, 100*rep.LargestWeight)
+	if j := rep.Join; j != nil {
+		p("  joined        epoch %d, shard %d, signed %d blocks; staked in block %d of the beacon", j.Epoch, j.Shard, j.Signed, j.Staked)
+	}
 	p("  memory        %.0f MiB at most", float64(rep.RSS)/(1<<20))
 	p("  delay         %s: far too short to keep a real attacker from the randomness", rep.VDFDelay)
 	iv := rep.Invariants

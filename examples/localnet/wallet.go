@@ -36,6 +36,7 @@ type wallet struct {
 	unknown  int                   // accounts whose nonce is not known yet
 	request  uint64
 	flying   map[shardkit.Hash]*transfer
+	staking  *staking // nil: none
 	stats    load
 	stopped  bool
 	window   int // transfers under way at most
@@ -189,6 +190,9 @@ func (w *wallet) look() {
 			}
 		}
 		w.askAccounts()
+		if i%5 == 0 {
+			w.pushStake()
+		}
 		w.mu.Unlock()
 		if !w.sleep(200 * time.Millisecond) {
 			return
@@ -413,6 +417,7 @@ func (w *wallet) handle(msg []byte) {
 			w.seen(w.flying[id], n.Shard)
 		}
 	}
+	w.staking.handle(n)
 	if list := w.asked[n.Request]; len(list) == len(n.Accounts) {
 		delete(w.asked, n.Request)
 		for i, a := range list {
