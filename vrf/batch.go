@@ -55,7 +55,8 @@ func (t *transcript) batchProof(s []byte) []byte {
 
 // Convert verifies an ordinary proof and returns it in batch-compatible form,
 // with its output: one who collects proofs spares those who check the
-// collection.
+// collection. A P-256 proof with U or V at infinity, which no honest prover
+// makes, has no such form.
 func Convert(suite Suite, public, alpha, pi []byte) (batch, beta []byte, err error) {
 	beta, t, err := open(suite, public, alpha, pi)
 	if err != nil {
@@ -71,11 +72,14 @@ func Convert(suite Suite, public, alpha, pi []byte) (batch, beta []byte, err err
 	return batch, beta, nil
 }
 
+// leastBatch is from how many proofs on the sum is cheaper than one by one.
+const leastBatch = 8
+
 // VerifyBatch checks batch-compatible proofs of one suite together, and
 // returns their outputs. The error is a *BatchError if proofs do not hold, and
-// then the outputs of the others are there. With the edwards suites a batch
-// costs one multi-scalar multiplication, about half of what its proofs cost
-// one by one; with P-256 they are checked one by one.
+// then the outputs of the others are there. A large batch costs about half of
+// what its proofs cost one by one, or less. One that has bad proofs costs both:
+// the sum says that there are some, and then each is checked by itself.
 //
 // The equations are added up with 128-bit coefficients that are a hash of the
 // whole batch: nobody can choose a proof after its coefficient, and all who
@@ -86,7 +90,7 @@ func VerifyBatch(suite Suite, items []Item) (betas [][]byte, err error) {
 		return nil, err
 	}
 	betas = make([][]byte, len(items))
-	if b, ok := cv.(batcher); ok && len(items) > 1 && b.verifyAll(suite, items, coefficients(suite, items), betas) {
+	if len(items) >= leastBatch && cv.verifyAll(suite, items, coefficients(suite, items), betas) {
 		return betas, nil
 	}
 	var bad []int
@@ -101,12 +105,6 @@ func VerifyBatch(suite Suite, items []Item) (betas [][]byte, err error) {
 	return betas, nil
 }
 
-// batcher is a curve that can check many proofs at once. It reports false if
-// any of them does not hold, and fills in their outputs otherwise.
-type batcher interface {
-	verifyAll(s Suite, items []Item, coeff func(i int) [2][16]byte, betas [][]byte) bool
-}
-
 // verifyBatchable checks one batch-compatible proof.
 func verifyBatchable(cv curve, suite Suite, it *Item) (beta []byte, err error) {
 	t, s, err := splitBatch(suite, it)
@@ -116,7 +114,7 @@ func verifyBatchable(cv curve, suite Suite, it *Item) (beta []byte, err error) {
 	if err := cv.check(suite, &t, it.Alpha, s); err != nil {
 		return nil, err
 	}
-	return output(suite, t.gamma)
+	return suite.output(t.cleared), nil
 }
 
 // splitBatch cuts a batch-compatible proof into its fields. H is still to be

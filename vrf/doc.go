@@ -29,13 +29,22 @@
 // bound, before: a party that may choose its key after alpha chooses its
 // output. Protocols fix keys first; see package vdf/drg.
 //
-// VerifyBatch is faster than single verifications with the edwards suites
-// only. Verification is not constant time; nothing in it is secret.
+// Verification is not constant time; nothing in it is secret. Proving is, in
+// the secret key and the nonce; the input is hidden from a clock, but for its
+// length, by the suites ELL2 and SSWU only.
 //
 // # Deviations
 //
 // Proofs, outputs and keys are those of the RFC to the byte. Batch-compatible
 // proofs follow [2], with the challenge of the RFC and cofactored equations.
+//
+// # Arithmetic
+//
+// What multiplies by a secret is code that others keep well: curve25519-voi,
+// and the standard library's P-256. The sums of batches, which see public
+// values alone, and the two maps to the curves stand here, because they need
+// the coordinates of points, which those libraries hide: a batch of any suite
+// costs one multi-scalar multiplication.
 //
 // # References
 //
@@ -45,5 +54,8 @@
 // [2] Badertscher, Gaži, Querejeta-Azurmendi, Russell: A Composable Security
 // Treatment of ECVRF and Batch Verifications. ESORICS 2022.
 //
-// [3] Gilad, Hemo, Micali, Vlachos, Zeldovich: Algorand. SOSP 2017.
+// [3] Faz-Hernandez, Scott, Sullivan, Wahby, Wood: Hashing to Elliptic Curves.
+// RFC 9380, 2023.
+//
+// [4] Gilad, Hemo, Micali, Vlachos, Zeldovich: Algorand. SOSP 2017.
 package vrf

@@ -1,102 +1,142 @@
 package vrf
 
 import (
+	"encoding/binary"
 	"fmt"
 
+	fp "github.com/cloudflare/circl/math/fp25519"
 	ed "github.com/oasisprotocol/curve25519-voi/curve"
 	"github.com/oasisprotocol/curve25519-voi/curve/scalar"
 )
 
-// edProof is a decoded batch-compatible proof.
-type edProof struct {
-	y, h, gamma, u, v *ed.EdwardsPoint
-	c, s              *scalar.Scalar
-}
-
-// edParse decodes a proof strictly and computes its challenge.
-func edParse(suite Suite, t *transcript, alpha, s []byte) (p edProof, err error) {
-	if p.s, err = scalar.NewFromCanonicalBytes(s); err != nil {
-		return p, fmt.Errorf("vrf: %w: s is not reduced", ErrProof)
-	}
-	if p.y, err = edKey(t.y); err != nil {
-		return p, err
-	}
-	for _, f := range []struct {
-		to **ed.EdwardsPoint
-		b  []byte
-	}{{&p.gamma, t.gamma}, {&p.u, t.u}, {&p.v, t.v}} {
-		if *f.to, err = edDecode(f.b); err != nil {
-			return p, fmt.Errorf("vrf: %w: %v", ErrProof, err)
-		}
-	}
-	if p.h, err = edHash(suite, t.y, alpha); err != nil {
-		return p, err
-	}
-	t.h = edEncode(p.h)
-	p.c, err = edChallenge(t.challenge())
-	return p, err
-}
-
 // check verifies 8(sB - cY - U) = 0 and 8(sH - c*Gamma - V) = 0.
 func (edwards) check(suite Suite, t *transcript, alpha, s []byte) error {
-	p, err := edParse(suite, t, alpha, s)
+	z, err := scalar.NewFromCanonicalBytes(s)
+	if err != nil {
+		return fmt.Errorf("vrf: %w: s is not reduced", ErrProof)
+	}
+	y, err := edKey(t.y)
 	if err != nil {
 		return err
 	}
-	minus := scalar.New().Neg(p.c)
+	var points [3]*ed.EdwardsPoint
+	for i, b := range [][]byte{t.gamma, t.u, t.v} {
+		if points[i], err = edDecode(b); err != nil {
+			return fmt.Errorf("vrf: %w: %v", ErrProof, err)
+		}
+	}
+	h, enc, err := edHash(suite, t.y, alpha)
+	if err != nil {
+		return err
+	}
+	t.h = enc
+	t.cleared = edEncode(new(ed.EdwardsPoint).MulByCofactor(points[0]))
+	c, err := edChallenge(t.challenge())
+	if err != nil {
+		return err
+	}
+	c.Neg(c)
 	var u, v ed.EdwardsPoint
-	u.DoubleScalarMulBasepointVartime(minus, p.y, p.s)
-	v.MultiscalarMulVartime([]*scalar.Scalar{p.s, minus}, []*ed.EdwardsPoint{p.h, p.gamma})
-	if !u.Sub(&u, p.u).IsSmallOrder() || !v.Sub(&v, p.v).IsSmallOrder() {
+	u.DoubleScalarMulBasepointVartime(c, y, z)
+	v.MultiscalarMulVartime([]*scalar.Scalar{z, c}, []*ed.EdwardsPoint{h, points[0]})
+	if !u.Sub(&u, points[1]).IsSmallOrder() || !v.Sub(&v, points[2]).IsSmallOrder() {
 		return fmt.Errorf("vrf: %w: equation does not hold", ErrProof)
 	}
 	return nil
 }
 
-// verifyAll checks the sum over i of z(sB - U - cY) + w(sH - V - c*Gamma),
-// times the cofactor.
-func (edwards) verifyAll(suite Suite, items []Item, coeff func(i int) [2][16]byte, betas [][]byte) bool {
-	scalars := make([]*scalar.Scalar, 0, 5*len(items)+1)
-	points := make([]*ed.EdwardsPoint, 0, 5*len(items)+1)
-	term := func(k *scalar.Scalar, p *ed.EdwardsPoint) {
-		scalars, points = append(scalars, k), append(points, p)
-	}
-	base := scalar.New()
-	products := make([]scalar.Scalar, 3*len(items))
-	var zs scalar.Scalar
-	for i := range items {
-		t, s, err := splitBatch(suite, &items[i])
-		if err != nil {
-			return false
-		}
-		p, err := edParse(suite, &t, items[i].Alpha, s)
-		if err != nil {
-			return false
-		}
-		z := coeff(i)
-		zu, err := edChallenge(z[0][:])
-		if err != nil {
-			return false
-		}
-		zv, err := edChallenge(z[1][:])
-		if err != nil {
-			return false
-		}
-		base.Add(base, zs.Mul(zu, p.s))
-		m := products[3*i : 3*i+3]
-		betas[i] = edOutput(suite, p.gamma)
-		term(zu, p.u.Neg(p.u))
-		term(m[0].Mul(zu, p.c), p.y.Neg(p.y))
-		term(zv, p.v.Neg(p.v))
-		term(m[1].Mul(zv, p.c), p.gamma.Neg(p.gamma))
-		term(m[2].Mul(zv, p.s), p.h)
-	}
-	term(base, ed.ED25519_BASEPOINT_POINT)
-	var sum ed.EdwardsPoint
-	return sum.MultiscalarMulVartime(scalars, points).IsSmallOrder()
+// edProof is one proof of a batch.
+type edProof struct {
+	t                 transcript
+	y, h, gamma, u, v edPoint
+	output            edPoint // 8*Gamma
+	s                 *scalar.Scalar
 }
 
-func edOutput(suite Suite, gamma *ed.EdwardsPoint) []byte {
-	var p ed.EdwardsPoint
-	return suite.hash([]byte{byte(suite), domainOutput}, edEncode(p.MulByCofactor(gamma)), []byte{domainEnd})
+// parse decodes a proof strictly.
+func (p *edProof) parse(suite Suite, it *Item) (err error) {
+	t, s, err := splitBatch(suite, it)
+	if err != nil {
+		return err
+	}
+	p.t = t
+	if p.s, err = scalar.NewFromCanonicalBytes(s); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		to *edPoint
+		b  []byte
+	}{{&p.y, t.y}, {&p.gamma, t.gamma}, {&p.u, t.u}, {&p.v, t.v}} {
+		if *f.to, err = edParsePoint(f.b); err != nil {
+			return err
+		}
+	}
+	if p.y.isSmallOrder() {
+		return ErrKey
+	}
+	p.output = p.gamma
+	p.output.clearCofactor()
+	p.h, err = edMap(suite, t.y, it.Alpha)
+	return err
+}
+
+// verifyAll checks that the sum over i of z(sB - U - cY) + w(sH - V - c*Gamma)
+// is zero, times the cofactor.
+func (edwards) verifyAll(suite Suite, items []Item, coeff func(i int) [2][16]byte, betas [][]byte) bool {
+	proofs := make([]edProof, len(items))
+	inverses := make([]fp.Elt, 2*len(items))
+	for i := range proofs {
+		p := &proofs[i]
+		if p.parse(suite, &items[i]) != nil {
+			return false
+		}
+		inverses[2*i], inverses[2*i+1] = p.h.z, p.output.z
+	}
+	feInvert(inverses)
+
+	scalars := make([]words, 0, 5*len(items)+1)
+	points := make([]edAffine, 0, 5*len(items)+1)
+	term := func(k *scalar.Scalar, p *edPoint) {
+		scalars, points = append(scalars, edWords(k)), append(points, p.affine())
+	}
+	base := scalar.New()
+	for i := range proofs {
+		p := &proofs[i]
+		p.t.h = p.h.encode(&inverses[2*i])
+		betas[i] = suite.output(p.output.encode(&inverses[2*i+1]))
+		c, z, w, err := edCoefficients(p.t.challenge(), coeff(i))
+		if err != nil {
+			return false
+		}
+		var k scalar.Scalar
+		base.Sub(base, k.Mul(z, p.s)) // all signs the other way round
+		term(z, &p.u)
+		term(k.Mul(z, c), &p.y)
+		term(w, &p.v)
+		term(k.Mul(w, c), &p.gamma)
+		term(k.Mul(k.Neg(w), p.s), &p.h)
+	}
+	term(base, &edBasePoint)
+	return multiScalar[edPoint](points, scalars).isSmallOrder()
+}
+
+// edCoefficients turns the challenge and the coefficients into scalars; all
+// have 128 bits.
+func edCoefficients(challenge []byte, coeff [2][16]byte) (c, z, w *scalar.Scalar, err error) {
+	if c, err = edChallenge(challenge); err == nil {
+		if z, err = edChallenge(coeff[0][:]); err == nil {
+			w, err = edChallenge(coeff[1][:])
+		}
+	}
+	return c, z, w, err
+}
+
+// edWords returns the value of a scalar.
+func edWords(k *scalar.Scalar) (w words) {
+	var b [scalar.ScalarSize]byte
+	_ = k.ToBytes(b[:]) // the size is right
+	for i := range w {
+		w[i] = binary.LittleEndian.Uint64(b[8*i:])
+	}
+	return w
 }

@@ -4,18 +4,14 @@ import (
 	"crypto/sha512"
 	"fmt"
 
+	fp "github.com/cloudflare/circl/math/fp25519"
 	ed "github.com/oasisprotocol/curve25519-voi/curve"
 	"github.com/oasisprotocol/curve25519-voi/curve/scalar"
-	"github.com/oasisprotocol/curve25519-voi/primitives/h2c"
 )
 
 // edwards is the group of the two edwards25519 suites: cofactor 8, points as
 // 32 bytes of RFC 8032, scalars little-endian.
 type edwards struct{}
-
-// ell2Domain is the domain separation tag of the ELL2 suite: "ECVRF_", the
-// name of the hash-to-curve suite, suite_string.
-var ell2Domain = []byte("ECVRF_edwards25519_XMD:SHA-512_ELL2_NU_\x04")
 
 // edwardsSecret is an expanded key: x is the secret scalar, prefix seeds the
 // nonces.
@@ -46,11 +42,11 @@ func (k *edwardsSecret) public() []byte { return k.pub }
 // prove is ECVRF_prove, RFC 9381, section 5.1. Everything that touches x or
 // the nonce is constant time; H depends on public values alone.
 func (k *edwardsSecret) prove(alpha []byte) (t transcript, s []byte, err error) {
-	h, err := edHash(k.suite, k.pub, alpha)
+	h, enc, err := edHash(k.suite, k.pub, alpha)
 	if err != nil {
 		return t, nil, err
 	}
-	t = transcript{suite: k.suite, y: k.pub, h: edEncode(h)}
+	t = transcript{suite: k.suite, y: k.pub, h: enc}
 	nonce, err := scalar.NewFromBytesModOrderWide(EdwardsELL2.hash(k.prefix[:], t.h))
 	if err != nil {
 		return t, nil, fmt.Errorf("vrf: nonce: %w", err)
@@ -87,7 +83,8 @@ func (edwards) open(suite Suite, public, alpha, gamma, c, s []byte) (t transcrip
 	if err != nil {
 		return t, fmt.Errorf("vrf: %w: gamma: %v", ErrProof, err)
 	}
-	h, err := edHash(suite, public, alpha)
+	cleared := edEncode(new(ed.EdwardsPoint).MulByCofactor(g))
+	h, enc, err := edHash(suite, public, alpha)
 	if err != nil {
 		return t, err
 	}
@@ -98,7 +95,7 @@ func (edwards) open(suite Suite, public, alpha, gamma, c, s []byte) (t transcrip
 	var u, v ed.EdwardsPoint
 	u.DoubleScalarMulBasepointVartime(ch, y.Neg(y), z)
 	v.MultiscalarMulVartime([]*scalar.Scalar{z, ch}, []*ed.EdwardsPoint{h, g.Neg(g)})
-	return transcript{suite, public, edEncode(h), gamma, edEncode(&u), edEncode(&v)}, nil
+	return transcript{suite, public, enc, gamma, edEncode(&u), edEncode(&v), cleared}, nil
 }
 
 func (edwards) clear(gamma []byte) ([]byte, error) {
@@ -147,32 +144,36 @@ func edChallenge(c []byte) (*scalar.Scalar, error) {
 	return scalar.NewFromCanonicalBytes(b[:])
 }
 
-// edHash is ECVRF_encode_to_curve with the public key as salt.
-func edHash(suite Suite, public, alpha []byte) (*ed.EdwardsPoint, error) {
-	if suite == EdwardsTAI {
-		return edTryAndIncrement(public, alpha)
-	}
-	msg := make([]byte, 0, len(public)+len(alpha))
-	msg = append(append(msg, public...), alpha...)
-	h, err := h2c.Edwards25519_XMD_SHA512_ELL2_NU(ell2Domain, msg)
+// edHash is ECVRF_encode_to_curve with the public key as salt. It returns the
+// point and its encoding.
+func edHash(suite Suite, public, alpha []byte) (*ed.EdwardsPoint, []byte, error) {
+	p, err := edMap(suite, public, alpha)
 	if err != nil {
-		return nil, fmt.Errorf("vrf: hash to curve: %w", err)
+		return nil, nil, err
 	}
-	return h, nil
+	var inv fp.Elt
+	fp.Inv(&inv, &p.z)
+	enc := p.encode(&inv)
+	h, err := edDecode(enc)
+	if err != nil {
+		return nil, nil, fmt.Errorf("vrf: hash to curve: %w", err)
+	}
+	return h, enc, nil
 }
 
-// edTryAndIncrement is RFC 9381, section 5.4.1.1. Half of all counters give a
-// point, so it fails with probability 2^-256.
-func edTryAndIncrement(public, alpha []byte) (*ed.EdwardsPoint, error) {
+// edMap is edHash before the division by z, which is the same for whole batches.
+func edMap(suite Suite, public, alpha []byte) (edPoint, error) {
+	if suite == EdwardsELL2 {
+		return ell2Hash(public, alpha), nil
+	}
+	// Try and increment, RFC 9381, section 5.4.1.1. Half of all counters give a
+	// point, so it fails with probability 2^-256.
 	for ctr := 0; ctr < 256; ctr++ {
-		d := EdwardsTAI.hash([]byte{byte(EdwardsTAI), domainEncode}, public, alpha, []byte{byte(ctr), domainEnd})
-		h, err := edDecode(d[:32])
-		if err != nil {
-			continue
-		}
-		if h.MulByCofactor(h); !h.IsIdentity() {
+		d := suite.hash([]byte{byte(suite), domainEncode}, public, alpha, []byte{byte(ctr), domainEnd})
+		if h, err := edParsePoint(d[:32]); err == nil && !h.isSmallOrder() {
+			h.clearCofactor()
 			return h, nil
 		}
 	}
-	return nil, fmt.Errorf("vrf: no point for this input")
+	return edPoint{}, fmt.Errorf("vrf: no point for this input")
 }

@@ -11,22 +11,11 @@ import (
 	"github.com/shardkit/shardkit/vrf"
 )
 
-// selectReference sums the distribution in exact fractions.
+// selectReference is Select in exact fractions.
 func selectReference(beta []byte, w, total, expected uint64) uint64 {
 	x := new(big.Rat).SetFrac(new(big.Int).SetBytes(beta), new(big.Int).Lsh(big.NewInt(1), uint(8*len(beta))))
-	p := new(big.Rat).SetFrac64(int64(expected), int64(total))
-	q := new(big.Rat).Sub(big.NewRat(1, 1), p)
-	sum := new(big.Rat)
-	for j := uint64(0); j < w; j++ {
-		term := new(big.Rat).SetInt(new(big.Int).Binomial(int64(w), int64(j)))
-		for k := range w {
-			if k < j {
-				term.Mul(term, p)
-			} else {
-				term.Mul(term, q)
-			}
-		}
-		if sum.Add(sum, term); x.Cmp(sum) < 0 {
+	for j := range w {
+		if x.Cmp(distribution(w, j, total, expected)) < 0 {
 			return j
 		}
 	}
@@ -54,20 +43,88 @@ func TestSelectIsExact(t *testing.T) {
 	}
 }
 
-// With too few digits the answer is none, never a wrong one.
-func TestSelectKnowsItsLimits(t *testing.T) {
-	unsure := 0
-	for i := range 1 << 16 {
-		beta := []byte{byte(i >> 8), byte(i)}
-		want, err := vrf.Select(beta, 20, 31, 7)
-		require.NoError(t, err)
-		if j, ok := vrf.Invert(beta, 16, 20, 31, 7); !ok {
-			unsure++
-		} else if j != want {
-			t.Fatalf("%x: %d, want %d", beta, j, want)
+// At each edge of the distribution: the last output below it, the first at or
+// above it, and the next. With too few digits there is no answer, never a wrong
+// one; with enough there always is one.
+func TestSelectAtTheEdges(t *testing.T) {
+	one := big.NewInt(1 << 16)
+	unsure := map[uint]int{}
+	for _, c := range edgeCases() {
+		w, total, expected := c[0], c[1], c[2]
+		for j := range w {
+			// The first 16-bit beta that does not win j or less.
+			edge := new(big.Int)
+			f := distribution(w, j, total, expected)
+			edge.Quo(edge.Mul(one, f.Num()), f.Denom())
+			for d := int64(-1); d <= 1; d++ {
+				x := edge.Int64() + d
+				if x < 0 || x >= one.Int64() {
+					continue
+				}
+				beta := binary.BigEndian.AppendUint16(nil, uint16(x))
+				want := selectReference(beta, w, total, expected)
+				got, err := vrf.Select(beta, w, total, expected)
+				if err != nil || got != want {
+					t.Fatalf("%x %v: %d, want %d: %v", beta, c, got, want, err)
+				}
+				if expected == total {
+					continue // Select does not come to the digits
+				}
+				for _, digits := range []uint{16, 17, 18, 20, 24, 40} {
+					if got, ok := vrf.Invert(beta, digits, w, total, expected); !ok {
+						unsure[digits]++
+					} else if got != want {
+						t.Fatalf("%x %v with %d digits: %d, want %d", beta, c, digits, got, want)
+					}
+				}
+			}
 		}
 	}
-	require.Positive(t, unsure)
+	require.Positive(t, unsure[16])
+	require.Less(t, 10*unsure[40], unsure[16])
+}
+
+// edgeCases are all small parameters (weight, total, expected), and some that
+// are not.
+func edgeCases() (cases [][3]uint64) {
+	for total := uint64(1); total <= 8; total++ {
+		for expected := range total + 1 {
+			for w := range total + 1 {
+				cases = append(cases, [3]uint64{w, total, expected})
+			}
+		}
+	}
+	return append(cases, [][3]uint64{{20, 31, 7}, {17, 1000, 999}, {30, 1 << 40, 1 << 38}, {12, 24, 19}, {40, 41, 3}}...)
+}
+
+// distribution is P(X <= j), exactly.
+func distribution(w, j, total, expected uint64) *big.Rat {
+	p := new(big.Rat).SetFrac64(int64(expected), int64(total))
+	q := new(big.Rat).Sub(big.NewRat(1, 1), p)
+	sum := new(big.Rat)
+	for i := range j + 1 {
+		term := new(big.Rat).SetInt(new(big.Int).Binomial(int64(w), int64(i)))
+		for k := range w {
+			if k < i {
+				term.Mul(term, p)
+			} else {
+				term.Mul(term, q)
+			}
+		}
+		sum.Add(sum, term)
+	}
+	return sum
+}
+
+// An output that is a probability of the distribution, though p has no end in
+// binary: more digits never separate the two.
+func TestSelectOnAnEdge(t *testing.T) {
+	require.Zero(t, distribution(4, 1, 24, 19).Cmp(big.NewRat(125, 4096)))
+	for beta, want := range map[uint16]uint64{125<<4 - 1: 1, 125 << 4: 2, 125<<4 + 1: 2} {
+		got, err := vrf.Select(binary.BigEndian.AppendUint16(nil, beta), 4, 24, 19)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
 }
 
 // The counts of 4000 selections follow the binomial distribution: chi-square
@@ -99,7 +156,7 @@ func TestSelectDistribution(t *testing.T) {
 }
 
 func TestSelectRefuses(t *testing.T) {
-	for _, c := range [][3]uint64{{2, 1, 1}, {1, 2, 3}, {0, 0, 0}, {1 << 60, 1 << 60, 1 << 30}} {
+	for _, c := range [][3]uint64{{2, 1, 1}, {1, 2, 3}, {0, 0, 0}, {1 << 60, 1 << 60, 1 << 30}, {1 << 14, 1 << 60, 1<<60 - 1}} {
 		_, err := vrf.Select([]byte{1}, c[0], c[1], c[2])
 		require.ErrorIs(t, err, vrf.ErrSortition)
 	}

@@ -1,15 +1,11 @@
 package vrf
 
 import (
-	"bytes"
-	"crypto"
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
 	"math/big"
-
-	"github.com/cloudflare/circl/expander"
 )
 
 // nist is the group of the two P-256 suites: cofactor 1, points compressed as
@@ -21,9 +17,6 @@ import (
 // whole. Every point that gets there was decoded, which checks that it is on
 // the curve.
 type nist struct{}
-
-// sswuDomain is the domain separation tag of the SSWU suite.
-var sswuDomain = []byte("ECVRF_P256_XMD:SHA-256_SSWU_NU_\x02")
 
 // point is an affine point; both coordinates are 0 at infinity.
 type point struct{ x, y *big.Int }
@@ -117,24 +110,7 @@ func (nist) open(suite Suite, public, alpha, gamma, c, s []byte) (t transcript, 
 	}
 	u := baseMul(s).sub(y.mul(c))
 	v := h.mul(s).sub(g.mul(c))
-	return transcript{suite, public, h.encode(), gamma, u.encode(), v.encode()}, nil
-}
-
-// check recomputes U and V, which have but one encoding.
-func (n nist) check(suite Suite, t *transcript, alpha, s []byte) error {
-	h, err := nistHash(suite, t.y, alpha)
-	if err != nil {
-		return err
-	}
-	t.h = h.encode()
-	r, err := n.open(suite, t.y, alpha, t.gamma, t.challenge(), s)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(r.u, t.u) || !bytes.Equal(r.v, t.v) {
-		return fmt.Errorf("vrf: %w: equation does not hold", ErrProof)
-	}
-	return nil
+	return transcript{suite, public, h.encode(), gamma, u.encode(), v.encode(), gamma}, nil
 }
 
 // clear has nothing to do: the cofactor is 1.
@@ -189,47 +165,7 @@ func nistHash(suite Suite, public, alpha []byte) (point, error) {
 	if suite == P256TAI {
 		return nistTryAndIncrement(public, alpha)
 	}
-	msg := make([]byte, 0, len(public)+len(alpha))
-	msg = append(append(msg, public...), alpha...)
-	u := new(big.Int).SetBytes(expander.NewExpanderMD(crypto.SHA256, sswuDomain).Expand(msg, 48))
-	return sswu(u), nil
-}
-
-// sswu is the simplified map of Shallue, van de Woestijne and Ulas for P-256
-// (A = -3, Z = -10), RFC 9380, section 6.6.2. What is mapped is public.
-func sswu(u *big.Int) point {
-	curve := elliptic.P256().Params()
-	p, b := curve.P, curve.B
-	mod := func(x *big.Int) *big.Int { return x.Mod(x, p) }
-	mod(u)
-	zu := mod(new(big.Int).Mul(big.NewInt(-10), new(big.Int).Mul(u, u))) // Z u²
-	t := mod(new(big.Int).Add(new(big.Int).Mul(zu, zu), zu))             // Z² u⁴ + Z u²
-	// x = B/3 (1 + 1/t), or B/(Z A) = B/30 if t = 0.
-	x := new(big.Int)
-	if t.Sign() == 0 {
-		x.Mul(b, x.ModInverse(big.NewInt(30), p))
-	} else {
-		x.ModInverse(t, p)
-		x.Add(x, big.NewInt(1))
-		x.Mul(x, b)
-		x.Mul(mod(x), new(big.Int).ModInverse(big.NewInt(3), p))
-	}
-	mod(x)
-	g := func() *big.Int { // x³ - 3x + B
-		v := mod(new(big.Int).Mul(x, x))
-		v.Sub(v, big.NewInt(3))
-		v.Mul(mod(v), x)
-		return mod(v.Add(v, b))
-	}
-	y := new(big.Int).ModSqrt(g(), p)
-	if y == nil {
-		mod(x.Mul(x, zu))
-		y = new(big.Int).ModSqrt(g(), p)
-	}
-	if y.Bit(0) != u.Bit(0) {
-		y.Sub(p, y)
-	}
-	return point{x, y}
+	return sswuHash(public, alpha), nil
 }
 
 // nistTryAndIncrement is RFC 9381, section 5.4.1.1. Half of all counters give

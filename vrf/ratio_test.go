@@ -51,26 +51,38 @@ func BenchmarkRatio(b *testing.B) {
 			compare(b, "x-ed25519", verify, func() { _, err := vrf.Verify(s.suite, pub, alpha, pi); check(err == nil) })
 		})
 	}
-	for _, n := range []int{16, 128, 1024} {
-		items := batch(b, n)
-		pi, _ := vrf.GenerateKey(vrf.EdwardsELL2, nil)
-		pub := pi.Public()
-		proof, _ := pi.Prove(alpha)
-		b.Run(fmt.Sprintf("batch/n=%d", n), func(b *testing.B) {
-			compare(b, "x-single", func() {
-				for range n {
-					_, err := vrf.Verify(vrf.EdwardsELL2, pub, alpha, proof)
-					check(err == nil)
-				}
-			}, func() { _, err := vrf.VerifyBatch(vrf.EdwardsELL2, items); check(err == nil) })
-		})
+	for _, n := range []int{8, 16, 128, 1024} {
+		b.Run(fmt.Sprintf("batch/n=%d", n), func(b *testing.B) { benchBatch(b, vrf.EdwardsELL2, n) })
+	}
+	for _, n := range []int{8, 128} {
+		b.Run(fmt.Sprintf("batch/suite=sswu/n=%d", n), func(b *testing.B) { benchBatch(b, vrf.P256SSWU, n) })
 	}
 }
 
-func batch(t testing.TB, n int) []vrf.Item {
+// benchBatch compares a batch with as many single verifications.
+func benchBatch(b *testing.B, suite vrf.Suite, n int) {
+	alpha := []byte("a block's hash, thirty-two bytes")
+	items := batch(b, suite, n)
+	key, _ := vrf.GenerateKey(suite, nil)
+	pub := key.Public()
+	proof, _ := key.Prove(alpha)
+	compare(b, "x-single", func() {
+		for range n {
+			if _, err := vrf.Verify(suite, pub, alpha, proof); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}, func() {
+		if _, err := vrf.VerifyBatch(suite, items); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+func batch(t testing.TB, suite vrf.Suite, n int) []vrf.Item {
 	items := make([]vrf.Item, n)
 	for i := range items {
-		key, err := vrf.GenerateKey(vrf.EdwardsELL2, nil)
+		key, err := vrf.GenerateKey(suite, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

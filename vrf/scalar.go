@@ -1,9 +1,6 @@
 package vrf
 
-import (
-	"encoding/binary"
-	"math/bits"
-)
+import "math/bits"
 
 // Arithmetic modulo q, the order of P-256, in constant time: no branch and no
 // address depends on a value. Scalars are 32 bytes, big-endian, outside; four
@@ -18,20 +15,6 @@ var (
 )
 
 const orderInv = 0xccd1c8aaee00bc4f
-
-func fromBytes(b *[32]byte) (w words) {
-	for i := range w {
-		w[i] = binary.BigEndian.Uint64(b[24-8*i:])
-	}
-	return w
-}
-
-func (w *words) bytes() (b [32]byte) {
-	for i, v := range w {
-		binary.BigEndian.PutUint64(b[24-8*i:], v)
-	}
-	return b
-}
 
 // subOrder returns x - q if x, with carry above it, is at least q; else x.
 func subOrder(x words, carry uint64) words {

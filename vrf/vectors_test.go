@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,7 @@ func (h *hexBytes) UnmarshalText(b []byte) (err error) {
 type vector struct {
 	Suite, SK, PK string
 	Alpha         hexBytes
+	U, V          hexBytes
 	Pi, Beta      hexBytes
 	Example       int
 }
@@ -77,6 +79,13 @@ func checkVector(t *testing.T, v vector) {
 	beta, err := vrf.Verify(suite, key.Public(), v.Alpha, pi)
 	require.NoError(t, err)
 	require.Equal(t, hex.EncodeToString(v.Beta), hex.EncodeToString(beta))
+	if v.U != nil { // Gamma || U || V || s
+		n := suite.PublicSize()
+		want := slices.Concat(pi[:n], v.U, v.V, pi[n+16:])
+		got, err := key.ProveBatch(v.Alpha)
+		require.NoError(t, err)
+		require.Equal(t, hex.EncodeToString(want), hex.EncodeToString(got), "example %d", v.Example)
+	}
 	beta, err = vrf.ProofToHash(suite, pi)
 	require.NoError(t, err)
 	require.Equal(t, hex.EncodeToString(v.Beta), hex.EncodeToString(beta))

@@ -13,8 +13,8 @@ import (
 type Suite uint8
 
 // The four suites of RFC 9381, section 5.5. EdwardsELL2 is the one to choose
-// unless something else is prescribed: it is the fastest, and hashes to its
-// curve in a time that does not depend on the input.
+// unless something else is prescribed: it is the fastest of those that hash to
+// their curve in a time that does not depend on the input.
 const (
 	P256TAI     Suite = 0x01 // ECVRF-P256-SHA256-TAI
 	P256SSWU    Suite = 0x02 // ECVRF-P256-SHA256-SSWU
@@ -101,10 +101,15 @@ type curve interface {
 	newSecret(s Suite, seed []byte) (secret, error)
 	// checkKey is full key validation of a public key, RFC 9381, section 5.4.5.
 	checkKey(public []byte) error
-	// open recomputes H, U = sB - cY and V = sH - c*Gamma for a proof.
+	// open recomputes H, U = sB - cY, V = sH - c*Gamma and cofactor*Gamma for a
+	// proof.
 	open(s Suite, public, alpha, gamma, c, scalar []byte) (transcript, error)
-	// check verifies a batch-compatible proof, whose H it fills in.
+	// check verifies a batch-compatible proof; it fills in H and
+	// cofactor*Gamma.
 	check(s Suite, t *transcript, alpha, scalar []byte) error
+	// verifyAll checks many such proofs at once. It reports false if any of them
+	// does not hold, and fills in their outputs otherwise.
+	verifyAll(s Suite, items []Item, coeff func(i int) [2][16]byte, betas [][]byte) bool
 	// clear returns the encoding of cofactor*Gamma.
 	clear(gamma []byte) ([]byte, error)
 }
@@ -132,6 +137,7 @@ func (s Suite) curve() (curve, error) {
 type transcript struct {
 	suite             Suite
 	y, h, gamma, u, v []byte
+	cleared           []byte // cofactor*Gamma, of which the output is made; not for provers
 }
 
 // challenge is ECVRF_challenge_generation, RFC 9381, section 5.4.3.
@@ -187,7 +193,8 @@ func (k *SecretKey) Suite() Suite { return k.suite }
 func (k *SecretKey) Public() []byte { return append([]byte(nil), k.secret.public()...) }
 
 // Prove returns the proof pi for alpha. It is deterministic. Its time does not
-// depend on the secret key; with the TAI suites it depends on alpha.
+// depend on the secret key; with the TAI suites it depends on alpha, with the
+// others on alpha's length only.
 func (k *SecretKey) Prove(alpha []byte) (pi []byte, err error) {
 	t, s, err := k.secret.prove(alpha)
 	if err != nil {
@@ -224,21 +231,25 @@ func open(suite Suite, public, alpha, pi []byte) (beta []byte, t transcript, err
 	if subtle.ConstantTimeCompare(t.challenge(), c) != 1 {
 		return nil, t, fmt.Errorf("vrf: %w: challenge differs", ErrProof)
 	}
-	beta, err = output(suite, gamma)
-	return beta, t, err
+	return suite.output(t.cleared), t, nil
 }
 
 // ProofToHash returns the output of a proof without verifying it: for proofs
 // that the caller has made or has verified before.
 func ProofToHash(suite Suite, pi []byte) (beta []byte, err error) {
-	if _, err := suite.curve(); err != nil {
+	c, err := suite.curve()
+	if err != nil {
 		return nil, err
 	}
 	gamma, _, _, err := split(suite, pi)
 	if err != nil {
 		return nil, err
 	}
-	return output(suite, gamma)
+	cleared, err := c.clear(gamma)
+	if err != nil {
+		return nil, err
+	}
+	return suite.output(cleared), nil
 }
 
 // CheckKey reports whether public is the encoding of a valid public key.
@@ -252,16 +263,8 @@ func CheckKey(suite Suite, public []byte) error {
 }
 
 // output is beta = Hash(suite || 3 || cofactor*Gamma || 0).
-func output(suite Suite, gamma []byte) ([]byte, error) {
-	c, err := suite.curve()
-	if err != nil {
-		return nil, err
-	}
-	p, err := c.clear(gamma)
-	if err != nil {
-		return nil, err
-	}
-	return suite.hash([]byte{byte(suite), domainOutput}, p, []byte{domainEnd}), nil
+func (s Suite) output(cleared []byte) []byte {
+	return s.hash([]byte{byte(s), domainOutput}, cleared, []byte{domainEnd})
 }
 
 // split cuts pi into its three fields, which the curve then decodes strictly.

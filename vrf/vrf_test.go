@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -200,16 +201,25 @@ func TestBatchNamesTheBad(t *testing.T) {
 	require.Empty(t, betas)
 }
 
-// Errors that cancel in a plain sum, as these do in both equations, do not
-// cancel under the coefficients.
+// Errors that cancel in a plain sum do not cancel under the coefficients.
 func TestBatchCancellation(t *testing.T) {
-	one := batch(t, 1)[0]
-	other := one
-	one.Proof, other.Proof = bytes.Clone(one.Proof), bytes.Clone(one.Proof)
-	one.Proof[97]++ // s + 256 and s - 256; the carry that is not there is another key's luck
-	other.Proof[97]--
-	_, err := vrf.VerifyBatch(vrf.EdwardsELL2, []vrf.Item{one, other})
-	require.Error(t, err)
+	for suite, last := range map[vrf.Suite]int{vrf.EdwardsELL2: 97, vrf.P256SSWU: 3*33 + 30} {
+		one := batch(t, suite, 1)[0]
+		items := make([]vrf.Item, 10)
+		for i := range items {
+			items[i] = one
+		}
+		_, err := vrf.VerifyBatch(suite, items)
+		require.NoError(t, err)
+		for i, d := range []byte{1, 255} { // s + 256 and s - 256, unless there is a carry
+			items[i].Proof = bytes.Clone(one.Proof)
+			items[i].Proof[last] += d
+		}
+		_, err = vrf.VerifyBatch(suite, items)
+		var be *vrf.BatchError
+		require.ErrorAs(t, err, &be)
+		require.Equal(t, []int{0, 1}, be.Bad)
+	}
 }
 
 func FuzzVerify(f *testing.F) {
@@ -232,7 +242,11 @@ func FuzzVerify(f *testing.F) {
 			_, err = vrf.VerifyBatch(suite, []vrf.Item{{Public: public, Alpha: alpha, Proof: b}})
 			require.NoError(t, err)
 		}
-		_, _ = vrf.VerifyBatch(suite, []vrf.Item{{Public: public, Alpha: alpha, Proof: pi}, {Public: public, Alpha: alpha, Proof: pi}})
+		// Alone or among many, the verdict on it is the same.
+		items := slices.Repeat([]vrf.Item{{Public: public, Alpha: alpha, Proof: pi}}, 8)
+		_, one := vrf.VerifyBatch(suite, items[:1])
+		_, many := vrf.VerifyBatch(suite, items)
+		require.Equal(t, one == nil, many == nil)
 		_, _ = vrf.ProofToHash(suite, pi)
 	})
 }
