@@ -27,6 +27,7 @@ type Forger struct {
 	Height    shardkit.Height
 	Committee *fbft.Committee
 	Sign      func(member int, statement []byte) []byte // nil: the scheme of Fake
+	Scheme    fbft.Verifier                             // what makes aggregates; nil: the scheme of Fake
 
 	blind bool // votes do not sign their view: a mutant
 }
@@ -124,19 +125,42 @@ func (f *Forger) statement(phase fbft.Phase, view uint64, block, newView shardki
 
 // Certificate is signed by the given members, of whatever weight they are.
 func (f *Forger) Certificate(phase fbft.Phase, view uint64, block, newView shardkit.Hash, members ...int) *fbft.Certificate {
+	slices.Sort(members)
+	s := f.statement(phase, view, block, newView)
+	var sigs [][]byte
+	for _, i := range members {
+		sigs = append(sigs, f.sign(i, s))
+	}
+	return f.certificate(phase, view, block, newView, members, sigs)
+}
+
+// certificate is of signatures that somebody else made.
+func (f *Forger) certificate(phase fbft.Phase, view uint64, block, newView shardkit.Hash, members []int, sigs [][]byte) *fbft.Certificate {
 	ct := &fbft.Certificate{Phase: phase, Epoch: f.Epoch, Height: f.Height, View: view, Block: block,
 		Committee: f.Committee.Hash(), NewView: newView, Signers: fbft.NewBitmap(f.Committee.Len())}
-	s := f.statement(phase, view, block, newView)
-	slices.Sort(members)
-	sum := make([]byte, 8)
 	for _, i := range members {
 		ct.Signers.Set(i)
-		for k, x := range f.sign(i, s) {
-			sum[k] ^= x // the aggregate of Fake
-		}
 	}
-	ct.Aggregate = sum
+	ct.Aggregate = f.aggregate(f.statement(phase, view, block, newView), members, sigs)
 	return ct
+}
+
+// aggregate is of whatever signatures there are. Schemes other than Fake leave
+// the false ones out, so that the aggregate is one of fewer members than it is
+// passed off for; if there is no good one at all, the first stands for all.
+func (f *Forger) aggregate(statement []byte, members []int, sigs [][]byte) []byte {
+	if f.Scheme != nil {
+		if sum, _ := f.Scheme.Combine(statement, members, sigs); sum != nil {
+			return sum
+		}
+		return slices.Concat(sigs[:min(1, len(sigs))]...)
+	}
+	var sum, tag [8]byte
+	for _, sig := range sigs {
+		copy(tag[:], sig)
+		add(&sum, &tag)
+	}
+	return sum[:]
 }
 
 // CertificateMessage carries PREPARED or COMMITTED.
@@ -159,8 +183,11 @@ func (f *Forger) Announce(header, ref []byte, previous *fbft.Certificate) []byte
 
 // Report is a member's report, signed.
 func (f *Forger) Report(member int, view uint64, claim Claim) Report {
-	b := binary.BigEndian.AppendUint64(f.context("shardkit/fbft/report/v1"), view)
-	return Report{Member: member, View: view, Claim: claim, Sig: f.sign(member, claim.append(b))}
+	return Report{Member: member, View: view, Claim: claim, Sig: f.sign(member, f.reportStatement(view, claim))}
+}
+
+func (f *Forger) reportStatement(view uint64, claim Claim) []byte {
+	return claim.append(binary.BigEndian.AppendUint64(f.context("shardkit/fbft/report/v1"), view))
 }
 
 // ReportMessage carries a report; cert and header go along if cert is not nil.
@@ -196,19 +223,37 @@ func (f *Forger) proof(cert *fbft.Certificate, reports []Report) []byte {
 	slices.SortFunc(claims, func(a, b Claim) int { return slices.Compare(a.append(nil), b.append(nil)) })
 	b := binary.BigEndian.AppendUint32(nil, uint32(len(claims)))
 	for _, c := range claims {
-		signers, sum := fbft.NewBitmap(f.Committee.Len()), make([]byte, 8)
+		signers, members, sigs := fbft.NewBitmap(f.Committee.Len()), []int(nil), [][]byte(nil)
 		for _, r := range reports {
-			if r.Claim != c {
-				continue
-			}
-			signers.Set(r.Member)
-			for k, x := range r.Sig {
-				sum[k] ^= x
+			if r.Claim == c {
+				signers.Set(r.Member)
+				members, sigs = append(members, r.Member), append(sigs, r.Sig)
 			}
 		}
+		sum := f.aggregate(f.reportStatement(reports[0].View, c), members, sigs)
 		b = appendBytes(appendBytes(c.append(b), signers), sum)
 	}
 	return appendCertificate(b, cert)
+}
+
+// signatureInReport is where the first byte of a report's signature is: after
+// heading, view, claim and length.
+const signatureInReport = 14 + 8 + 41 + 4
+
+// signatureInVote is where a vote's signature is: after heading, view, phase,
+// block, digest and length.
+const signatureInVote = 14 + 8 + 1 + 32 + 32 + 4
+
+// newViewOf returns the digest that a vote signs.
+func newViewOf(vote []byte) shardkit.Hash { return shardkit.Hash(vote[14+8+1+32:]) }
+
+// secondProposal is a proposal of another block on the same proof: its header
+// is longer by a byte.
+func secondProposal(msg []byte) []byte {
+	n := binary.BigEndian.Uint32(msg[22:])
+	out := binary.BigEndian.AppendUint32(slices.Clone(msg[:22]), n+1)
+	out = append(append(out, msg[26:26+n]...), 2)
+	return append(out, msg[26+n:]...)
 }
 
 // Info is what can be told of a message without its context.

@@ -20,8 +20,10 @@ type LabConfig struct {
 	Leaders []int    // leader of view v of every height is Leaders[v % len]; nil: height-1+view in turn
 	Twins   []int    // nodes that run on two machines with one key; the second is actor Nodes, Nodes+1, …
 	Silent  []int    // nodes without a core: the test speaks for them
-	Heights shardkit.Height
-	Core    fbft.Config
+	// Byzantine nodes, which are not among Twins and Silent.
+	Adversaries map[int]Adversary
+	Heights     shardkit.Height
+	Core        fbft.Config
 	// Header names the block an actor proposes if it may choose. nil: every
 	// actor another one in every view.
 	Header func(actor int, h shardkit.Height, view uint64, parent shardkit.Hash) []byte
@@ -59,6 +61,7 @@ type Lab struct {
 	Jobs      int // run so far
 
 	cfg     LabConfig
+	scheme  fbft.Verifier
 	ids     []shardkit.NodeID
 	keys    [][]byte
 	actors  []*actor
@@ -80,6 +83,7 @@ type actor struct {
 	hold    bool
 	bodies  []body
 	chain   []decision
+	agent   *Agent // of an adversary
 }
 
 // The clock of a Lab: a tick of resend repeats without ending a view, one of
@@ -118,7 +122,8 @@ func newLab(cfg LabConfig, log func(format string, args ...any)) (*Lab, error) {
 		scheme = cfg.Scheme
 	}
 	var err error
-	if l.Committee, err = fbft.NewCommittee(members, cfg.Quorum, scheme(l.keys)); err != nil {
+	l.scheme = scheme(l.keys)
+	if l.Committee, err = fbft.NewCommittee(members, cfg.Quorum, l.scheme); err != nil {
 		return nil, err
 	}
 	for i := range cfg.Nodes {
@@ -131,6 +136,9 @@ func newLab(cfg LabConfig, log func(format string, args ...any)) (*Lab, error) {
 		if slices.Contains(cfg.Silent, i) {
 			continue
 		}
+		if cfg.Adversaries[i] != nil {
+			a.agent = newAgent(i, cfg.Nodes, 1, l.signer(i), l.Forger)
+		}
 		if err := l.boot(i, a); err != nil {
 			return nil, err
 		}
@@ -141,9 +149,7 @@ func newLab(cfg LabConfig, log func(format string, args ...any)) (*Lab, error) {
 func (l *Lab) boot(i int, a *actor) error {
 	cfg := l.cfg.Core
 	cfg.Chain, cfg.Self = l.Chain, l.ids[a.node]
-	if cfg.Signer = FakeSigner(l.keys[a.node]); l.cfg.Signer != nil {
-		cfg.Signer = l.cfg.Signer(a.node)
-	}
+	cfg.Signer = l.signer(a.node)
 	cfg.BaseTimeout, cfg.MaxTimeout, cfg.Resend = labTimeout, labTimeout, labResend
 	if cfg.Leader == nil {
 		cfg.Leader = l.leader
@@ -162,6 +168,13 @@ func (l *Lab) boot(i int, a *actor) error {
 	}
 	a.core, a.now, a.seq, a.pending, a.held = core, 0, 0, nil, nil
 	return l.start(i)
+}
+
+func (l *Lab) signer(node int) fbft.Signer {
+	if l.cfg.Signer != nil {
+		return l.cfg.Signer(node)
+	}
+	return FakeSigner(l.keys[node])
 }
 
 func (l *Lab) leader(c *fbft.Committee, h shardkit.Height, view uint64) int {
@@ -199,8 +212,17 @@ func (a *actor) has(hash shardkit.Hash) bool {
 
 // Forger returns a forger for a height.
 func (l *Lab) Forger(h shardkit.Height) *Forger {
-	return &Forger{Chain: l.Chain, Height: h, Committee: l.Committee,
-		blind: l.cfg.Core.Mutant.Has(mutant.NoView)}
+	f := &Forger{Chain: l.Chain, Height: h, Committee: l.Committee, blind: l.cfg.Core.Mutant.Has(mutant.NoView)}
+	if l.cfg.Scheme != nil {
+		f.Scheme = l.scheme
+	}
+	if l.cfg.Signer != nil {
+		f.Sign = func(member int, statement []byte) []byte {
+			sig, _ := l.cfg.Signer(member).Sign(statement)
+			return sig
+		}
+	}
+	return f
 }
 
 // ID returns the node id of an actor.
@@ -308,27 +330,34 @@ func (l *Lab) release(i int, a *actor) {
 			keep = append(keep, m)
 			continue
 		}
-		l.post(i, m)
+		out := []Mail{mail(slices.Index(l.ids, m.To), m.Data)}
+		if a.agent != nil {
+			out = l.cfg.Adversaries[i].Sends(a.agent, out[0])
+		}
+		l.post(i, out)
 	}
 	a.held = keep
 }
 
-// post puts a message in flight, to every machine of the node. The same
-// message twice between the same two is in flight once.
-func (l *Lab) post(from int, m shardkit.Message) {
-	in, _ := Inspect(m.Data)
-	for to, b := range l.actors {
-		if l.ids[b.node] != m.To {
-			continue
+// post puts messages in flight, to every machine of their nodes.
+func (l *Lab) post(from int, list []Mail) {
+	for _, m := range list {
+		for to, b := range l.actors {
+			if b.node == m.To {
+				l.fly(Packet{From: from, To: to, Data: m.Data, Info: m.Info})
+			}
 		}
-		p := Packet{From: from, To: to, Data: m.Data, Info: in}
-		l.Sent = append(l.Sent, p)
-		same := func(o Packet) bool { return o.From == from && o.To == to && string(o.Data) == string(m.Data) }
-		if slices.ContainsFunc(l.Flight, same) {
-			continue
-		}
+	}
+}
+
+// fly puts a packet in flight. The same message twice between the same two is
+// in flight once.
+func (l *Lab) fly(p Packet) {
+	l.Sent = append(l.Sent, p)
+	same := func(o Packet) bool { return o.From == p.From && o.To == p.To && string(o.Data) == string(p.Data) }
+	if !slices.ContainsFunc(l.Flight, same) {
 		l.Flight = append(l.Flight, p)
-		l.log("%d>%d %s", from, to, l.Describe(m.Data))
+		l.log("%d>%d %s", p.From, p.To, l.Describe(p.Data))
 	}
 }
 
@@ -338,6 +367,12 @@ func (l *Lab) Send(from, to int, data []byte) error {
 	a := l.actors[to]
 	if a.core == nil {
 		return nil
+	}
+	if a.agent != nil {
+		keep, out := l.cfg.Adversaries[to].Gets(a.agent, l.actors[from].node, mail(to, data))
+		if l.post(to, out); !keep {
+			return nil
+		}
 	}
 	err := a.core.Deliver(a.now, l.ID(from), data)
 	l.pump(to)
@@ -503,10 +538,10 @@ func (l *Lab) note(i int, e *fbft.Ready) {
 func (l *Lab) onDecided(i int, d fbft.Decided) {
 	a := l.actors[i]
 	l.log("%d decides %s", i, l.Name(d.Hash))
-	twin := a.node != i || slices.Contains(l.cfg.Twins, i)
-	if was, ok := l.decided[d.Height]; ok && was != d.Hash && !twin {
+	odd := a.node != i || slices.Contains(l.cfg.Twins, i) || a.agent != nil
+	if was, ok := l.decided[d.Height]; ok && was != d.Hash && !odd {
 		l.fail("fork at height %d: %s and %s", d.Height, l.Name(was), l.Name(d.Hash))
-	} else if !twin {
+	} else if !odd {
 		l.decided[d.Height] = d.Hash
 	}
 	a.chain = append(a.chain, decision{height: d.Height, hash: d.Hash, header: d.Header, cert: d.Certificate})

@@ -350,7 +350,7 @@ func (x *explorer) hear(l *member, msg []byte) error {
 	case in.Kind == KindReport && msg[22] == 1:
 		st.basis = uint8(1 + binary.BigEndian.Uint64(msg[23:]))
 	case in.Kind == KindVote:
-		st.basis = x.digests[shardkit.Hash(msg[14+8+1+32:])]
+		st.basis = x.digests[newViewOf(msg)]
 	}
 	k := slices.Index(x.statements, st)
 	if k < 0 {

@@ -51,6 +51,9 @@ type replica struct {
 	saved  bool       // a commit job is running
 	poll   time.Duration
 	polls  int
+
+	adversary Adversary // nil: an honest replica
+	agent     *Agent
 }
 
 // disk is what survives a crash beside the log.
@@ -100,6 +103,9 @@ func (d *disk) head() (shardkit.Height, shardkit.Hash, *fbft.Certificate) {
 // boot builds the replica from its log and ledger.
 func (s *Sim) boot(i int, d *disk, log [][]byte) (simnet.Node, error) {
 	r := &replica{sim: s, id: s.ids[i], disk: d}
+	if r.adversary = s.cfg.Adversaries[i]; r.adversary != nil {
+		r.agent = newAgent(i, len(s.ids), s.cfg.Net.Seed, s.signers[i], s.forger)
+	}
 	var mine [][]byte
 	for _, rec := range log {
 		switch rec[0] {
@@ -111,7 +117,7 @@ func (s *Sim) boot(i int, d *disk, log [][]byte) (simnet.Node, error) {
 	}
 	cfg := s.cfg.Core
 	cfg.Chain, cfg.Self, cfg.Log = s.chain, r.id, mine
-	cfg.Signer = FakeSigner(s.keys[i])
+	cfg.Signer = s.signers[i]
 	if s.cfg.Edit != nil {
 		s.cfg.Edit(i, &cfg)
 	}
@@ -142,6 +148,9 @@ func (r *replica) start(height shardkit.Height, hash shardkit.Hash, cert *fbft.C
 func (r *replica) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) error {
 	r.now = now
 	defer r.pump()
+	if r.adversary != nil && !r.gets(from, msg) {
+		return nil
+	}
 	switch msg[0] {
 	case tagCore:
 		return r.core.Deliver(now, from, msg[1:])
@@ -232,8 +241,46 @@ func (r *replica) record(tag byte, data []byte) {
 
 func (r *replica) send(to shardkit.NodeID, data []byte) {
 	if to != r.id {
-		r.out.Messages = append(r.out.Messages, shardkit.Message{To: to, Class: shardkit.ClassBlock, Data: data})
+		r.post(shardkit.Message{To: to, Class: shardkit.ClassBlock, Data: data})
 	}
+}
+
+// post sends a message, or what the adversary sends in its place.
+func (r *replica) post(m shardkit.Message) {
+	list := []shardkit.Message{m}
+	if r.adversary != nil {
+		list = nil
+		for _, out := range r.adversary.Sends(r.agent, r.mail(m.To, m.Data)) {
+			list = append(list, shardkit.Message{To: r.sim.ids[out.To], Class: m.Class, After: m.After, Data: tagged(out)})
+		}
+	}
+	r.out.Messages = append(r.out.Messages, list...)
+}
+
+// gets tells the adversary what has come, and reports whether the replica is
+// to get it too.
+func (r *replica) gets(from shardkit.NodeID, msg []byte) bool {
+	keep, list := r.adversary.Gets(r.agent, slices.Index(r.sim.ids, from), r.mail(r.id, msg))
+	for _, out := range list {
+		r.out.Messages = append(r.out.Messages, shardkit.Message{To: r.sim.ids[out.To], Class: shardkit.ClassVote, Data: tagged(out)})
+	}
+	return keep
+}
+
+func (r *replica) mail(to shardkit.NodeID, data []byte) Mail {
+	i := slices.Index(r.sim.ids, to)
+	if data[0] != tagCore {
+		return Mail{To: i, Data: data}
+	}
+	return mail(i, data[1:])
+}
+
+// tagged undoes mail.
+func tagged(m Mail) []byte {
+	if m.Info.Kind == 0 {
+		return m.Data
+	}
+	return append([]byte{tagCore}, m.Data...)
 }
 
 // pump carries out the core's effects until there are none.
@@ -250,7 +297,7 @@ func (r *replica) pump() {
 		for _, m := range e.Messages {
 			m.After = r.after(m.After)
 			m.Data = append([]byte{tagCore}, m.Data...)
-			r.out.Messages = append(r.out.Messages, m)
+			r.post(m)
 		}
 		r.out.Jobs = append(r.out.Jobs, e.Jobs...)
 		r.sim.observe(r, &e)

@@ -17,7 +17,7 @@ import (
 // script, and a file that holds one can be checked and rewritten.
 //
 // Settings come first: nodes N, weights W…, leaders I… (by view), twins I…,
-// silent I…, heights N. Then:
+// silent I…, byzantine I NAME (as in ParseAdversary), heights N. Then:
 //
 //	run [filter]      deliver what is in flight, and what that brings about
 //	drop [filter]     lose what is in flight
@@ -77,6 +77,8 @@ func (s *script) command(words []string) error {
 	case "silent":
 		s.cfg.Silent = args
 		return err
+	case "byzantine":
+		return s.byzantine(words[1:])
 	case "weights":
 		for _, w := range args {
 			s.cfg.Weights = append(s.cfg.Weights, uint64(w))
@@ -89,6 +91,21 @@ func (s *script) command(words []string) error {
 		}
 	}
 	return s.act(words, args, err)
+}
+
+func (s *script) byzantine(words []string) error {
+	if len(words) != 2 {
+		return errors.New("who, and what")
+	}
+	i, err := numbers(words[:1])
+	if err != nil {
+		return err
+	}
+	if s.cfg.Adversaries == nil {
+		s.cfg.Adversaries = make(map[int]Adversary)
+	}
+	s.cfg.Adversaries[i[0]], err = ParseAdversary(words[1])
+	return err
 }
 
 func first(args []int) int {

@@ -3,6 +3,7 @@ package fbfttest
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/shardkit/shardkit"
@@ -26,12 +27,18 @@ type SimConfig struct {
 	Edit func(node int, cfg *fbft.Config)
 	// Judge is the application's opinion of a block. nil: all blocks are good.
 	Judge func(id shardkit.NodeID, v fbft.Validate) bool
+	// Adversaries are Byzantine nodes. Members are the nodes then, at all heights.
+	Adversaries map[int]Adversary
+	// New replaces the scheme of Fake, as in Scheme. Members are the nodes then,
+	// at all heights.
+	New func(n int) (fbft.Verifier, []fbft.Signer)
 }
 
 // Sim is a committee of production cores in a simulated network, with the
 // invariants checked at every step.
 type Sim struct {
-	Net *simnet.Net
+	Net    *simnet.Net
+	Guilty int // members convicted by evidence so far
 
 	cfg   SimConfig
 	chain shardkit.Hash
@@ -39,6 +46,9 @@ type Sim struct {
 	keys  [][]byte
 	disks []*disk
 	salt  uint64
+
+	verifier fbft.Verifier // of all nodes; nil: the scheme of Fake
+	signers  []fbft.Signer
 
 	committees []epochCommittee
 	decided    map[shardkit.Height]shardkit.Hash
@@ -59,7 +69,11 @@ func NewSim(cfg SimConfig) (*Sim, error) {
 	for i := range cfg.Nodes {
 		s.ids = append(s.ids, shardkit.NodeID{byte(i + 1), byte(i >> 8)})
 		s.keys = append(s.keys, binary.BigEndian.AppendUint32([]byte("key"), uint32(i)))
+		s.signers = append(s.signers, FakeSigner(s.keys[i]))
 		s.disks = append(s.disks, new(disk))
+	}
+	if cfg.New != nil {
+		s.verifier, s.signers = cfg.New(cfg.Nodes)
 	}
 	net, err := simnet.New(cfg.Net)
 	if err != nil {
@@ -117,7 +131,11 @@ func (s *Sim) epochCommittee(h shardkit.Height) epochCommittee {
 		members = append(members, fbft.Member{Node: s.ids[i], Key: s.keys[i], Weight: w})
 		keys = append(keys, s.keys[i])
 	}
-	c, err := fbft.NewCommittee(members, s.cfg.Quorum, Fake(keys))
+	v := s.verifier
+	if v == nil {
+		v = Fake(keys)
+	}
+	c, err := fbft.NewCommittee(members, s.cfg.Quorum, v)
 	if err != nil {
 		panic(err) // the scenario is wrong
 	}
@@ -141,8 +159,41 @@ func (s *Sim) observe(r *replica, e *fbft.Ready) {
 		}
 	}
 	for _, b := range e.Blame {
-		s.fail("node %v blamed for %s", b.Peer, b.What)
+		if i := slices.Index(s.ids, b.Peer); s.cfg.Adversaries[i] == nil {
+			s.fail("node %d blamed for %s", i, b.What)
+		}
 	}
+	for _, data := range e.Evidence {
+		s.judge(data)
+	}
+}
+
+// judge checks that evidence holds, and against adversaries only.
+func (s *Sim) judge(data []byte) {
+	if s.cfg.Core.Mutant != 0 {
+		return
+	}
+	var e fbft.Evidence
+	if err := e.UnmarshalBinary(data); err != nil {
+		s.fail("%v", err)
+		return
+	}
+	c := s.epochCommittee(e.Height).c
+	guilty, err := e.Check(s.chain, s.cfg.Core.Shard, c)
+	if err != nil {
+		s.fail("%v", err)
+	}
+	for _, i := range guilty {
+		node := slices.Index(s.ids, c.Members()[i].Node)
+		if s.Guilty++; s.cfg.Adversaries[node] == nil {
+			s.fail("evidence against node %d", node)
+		}
+	}
+}
+
+// forger returns a forger for a height, with all keys.
+func (s *Sim) forger(h shardkit.Height) *Forger {
+	return &Forger{Chain: s.chain, Shard: s.cfg.Core.Shard, Height: h, Committee: s.Committee(h), Scheme: s.verifier}
 }
 
 func (s *Sim) fail(format string, args ...any) {

@@ -36,10 +36,15 @@ func TestSeeds(t *testing.T) {
 	eachSeed(t, runSeed)
 }
 
-// eachSeed runs seeds on all processors.
 func eachSeed(t *testing.T, run func(seed uint64) error) {
 	t.Helper()
-	n := int64(*seeds)
+	seedsTo(t, *seeds, run)
+}
+
+// seedsTo runs seeds on all processors.
+func seedsTo(t *testing.T, count int, run func(seed uint64) error) {
+	t.Helper()
+	n := int64(count)
 	if testing.Short() {
 		n /= 10
 	}
