@@ -23,7 +23,7 @@ func (c *Chain) Init(genesis *Block, st *Stage) error {
 	if err := c.check(genesis); err != nil {
 		return err
 	}
-	return c.write(genesis, &Executed{Stage: st}, nil)
+	return c.write(genesis, st, nil)
 }
 
 // InitAt makes b, with the state that was restored for it in the same store,
@@ -82,17 +82,10 @@ func (c *Chain) checkFirst(b *Block) error {
 // to read, and may be nil. When Commit returns nil the block is durable; after
 // an error of the store the chain must be opened again to find out.
 func (c *Chain) Commit(b *Block, st *Stage, extra iter.Seq2[[]byte, []byte]) error {
-	return c.CommitExecuted(b, &Executed{Stage: st}, extra)
-}
-
-// CommitExecuted is Commit with all that executing the block has left: the
-// indexes then know results and arrivals as well. Of x only Stage must be
-// there.
-func (c *Chain) CommitExecuted(b *Block, x *Executed, extra iter.Seq2[[]byte, []byte]) error {
 	if err := c.follows(b); err != nil {
 		return err
 	}
-	return c.write(b, x, extra)
+	return c.write(b, st, extra)
 }
 
 // follows checks that b is well-formed and can be the next block.
@@ -133,15 +126,15 @@ func (c *Chain) check(b *Block) error {
 }
 
 // write commits stage and block together.
-func (c *Chain) write(b *Block, x *Executed, extra iter.Seq2[[]byte, []byte]) error {
-	root, err := x.Stage.Root()
+func (c *Chain) write(b *Block, st *Stage, extra iter.Seq2[[]byte, []byte]) error {
+	root, err := st.Root()
 	if err != nil {
 		return err
 	}
 	if root != b.Header.State {
 		return fmt.Errorf("ledger: block %d: state root %v, header has %v", b.Header.Height, root, b.Header.State)
 	}
-	index, err := c.index(b, x)
+	index, err := c.index(b)
 	if err != nil {
 		return err
 	}
@@ -150,7 +143,7 @@ func (c *Chain) write(b *Block, x *Executed, extra iter.Seq2[[]byte, []byte]) er
 		first = firstBlock{h, !c.bodiless(h)}
 	}
 	state := c.State()
-	if err := state.Commit(x.Stage, uint64(b.Header.Height), c.pairs(b, first, index, extra)); err != nil {
+	if err := state.Commit(st, uint64(b.Header.Height), c.pairs(b, first, index, extra)); err != nil {
 		return err
 	}
 	c.moved(b, first, state)
@@ -167,7 +160,7 @@ func (c *Chain) moved(b *Block, first firstBlock, state *State) {
 }
 
 // pairs are the keys that a block sets beside the state.
-func (c *Chain) pairs(b *Block, first firstBlock, index []pair, extra iter.Seq2[[]byte, []byte]) iter.Seq2[[]byte, []byte] {
+func (c *Chain) pairs(b *Block, first firstBlock, index [][2][]byte, extra iter.Seq2[[]byte, []byte]) iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) {
 		h := b.Header.Height
 		hash := b.Header.Hash()
@@ -182,7 +175,7 @@ func (c *Chain) pairs(b *Block, first firstBlock, index []pair, extra iter.Seq2[
 			(len(b.Body) == 0 || yield(heightKey(keyBody, h), b.Body)) &&
 			yield(append([]byte(keyNumber), hash[:]...), wire.AppendU64(nil, uint64(h)))
 		for i := 0; ok && i < len(index); i++ {
-			ok = yield(index[i].key, index[i].value)
+			ok = yield(index[i][0], index[i][1])
 		}
 		if ok && extra != nil {
 			extraPairs(extra)(yield)

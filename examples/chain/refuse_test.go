@@ -58,25 +58,9 @@ func TestRefusedTransactions(t *testing.T) {
 		}, other.key),
 	}
 	txs[1].Signature[40] ^= 1
-	msg, err := Submit(a.shard, 1, txs)
-	require.NoError(t, err)
-	n := w.nodes[to]
-	require.NoError(t, n.Deliver(w.net.Now(), w.wallet.id, msg))
-	var got *Notice
-	for got == nil {
-		rd := n.Ready()
-		for _, m := range rd.Messages {
-			if note, err := DecodeNotice(m.Data); err == nil && note.Request == 1 {
-				got = note
-			}
-		}
-		for _, j := range rd.Jobs {
-			n.Done(w.net.Now(), j.Run())
-		}
-	}
 	require.Equal(t, []string{
 		"", "signature", "other chain", "other shard", "nonce too high", "insufficient balance", "expired", "other shard",
-	}, got.Admitted)
+	}, w.submit(to, a.shard, txs))
 }
 
 // TestForeignCertificate: a header is worth what its own committee's

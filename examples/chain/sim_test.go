@@ -130,14 +130,22 @@ func TestSeeds(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		n = 6
 	}
+	var did tally
+	if n >= 100 {
+		t.Cleanup(func() { did.check(t, n) })
+	}
 	for i := range n {
 		seed := *fromSeed + uint64(i)
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, options{seed: seed, shards: 2, nodes: 8, blocks: 14, accounts: 16, net: storm(seed), deal: uint8(seed % 5 / 4), stakers: true})
+			w := newWorld(t, options{
+				seed: seed, shards: 2, nodes: 8, blocks: uint32(8 + seed%2*6), accounts: 16, net: storm(seed),
+				deal: uint8(seed % 5 / 4), stakers: true, strict: seed%4 == 0,
+			})
 			if wrong := w.play(4*time.Second, 60*time.Second); wrong != "" {
 				t.Fatalf("seed %d: %s", seed, wrong)
 			}
+			did.add(w)
 		})
 	}
 }

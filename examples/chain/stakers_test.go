@@ -3,6 +3,7 @@ package chain
 import (
 	"crypto/ed25519"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -192,21 +193,22 @@ func (s *simStakers) think(now time.Duration, a *simStaker, acc ledger.Account) 
 	case a.leaves && len(a.locked) == 0:
 		return estake.Undelegate{Validator: a.addr, Amount: estake.Everything}
 	}
-	if n := len(a.locked); n > 0 && s.random(3) == 0 {
+	if s.w.opt.strict && place < len(validators) && s.random(2) == 0 {
+		return estake.Rejoin{Slots: []uint32{0}}
+	}
+	if n := len(a.locked); n > 0 && s.random(2) == 0 {
 		w := a.locked[s.random(n)]
 		w.Epoch -= min(w.Epoch, shardkit.Epoch(s.random(2))) // it was seen later than it was
 		return w
 	}
 	amount := uint64(1 + s.random(30_000))
 	if place < len(validators) {
-		switch s.random(6) {
+		switch s.random(5) {
 		case 0:
 			return estake.Claim{Validator: a.addr, Restake: s.random(2) == 0}
 		case 1:
 			return estake.Edit{SetRestake: true, Restake: s.random(2) == 0}
 		case 2:
-			return estake.Rejoin{Slots: []uint32{0}}
-		case 3:
 			return estake.Undelegate{Validator: a.addr, Amount: amount}
 		}
 		if a.leaves {
@@ -240,29 +242,60 @@ func (s *simStakers) Effects() (e simnet.Effects) {
 	return e
 }
 
+// tally adds up what the stakers of many worlds got done.
+type tally struct {
+	mu     sync.Mutex
+	orders map[estake.Kind]int
+	joined int // worlds in which the joiner signed a block
+	epochs shardkit.Epoch
+}
+
+func (a *tally) add(w *world) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.orders == nil {
+		a.orders = map[estake.Kind]int{}
+	}
+	for k, n := range w.orders {
+		a.orders[k] += n
+	}
+	if w.signed[w.stakers.joiner.node] > 0 {
+		a.joined++
+	}
+	a.epochs += w.stakers.epoch()
+}
+
+// check sees to it that the load is one: every kind of order is carried out,
+// and in most worlds the joiner gets as far as signing.
+func (a *tally) check(t *testing.T, worlds int) {
+	t.Logf("orders by kind %v, joined in %d of %d, %d epochs", a.orders, a.joined, worlds, a.epochs)
+	for k := estake.KindStake; k < estake.KindEvidence; k++ {
+		require.Positive(t, a.orders[k], "kind %d", k)
+	}
+	require.Greater(t, 2*a.joined, worlds)
+}
+
 // TestJoinByStake starts a node that the genesis does not know. Its owner
 // stakes and registers its slot; it is elected, syncs, and signs blocks, while
 // a validator that took out all its stake has no seat any more.
 func TestJoinByStake(t *testing.T) {
-	for _, real := range []bool{false, true} {
-		w := newWorld(t, options{seed: 31, shards: 2, nodes: 8, stakers: true, real: real, accounts: 8})
-		j := w.stakers.joiner
-		require.True(t, w.net.RunUntil(func() bool { return w.signed[j.node] > 30 }, 40*time.Second), w.status())
-		require.Empty(t, w.faults)
-		n := w.nodes[j.node]
-		newest := n.sets[len(n.sets)-1]
-		seats := map[shardkit.Hash]uint64{}
-		for _, shard := range newest.Shards {
-			for _, s := range shard {
-				seats[s.Slot] += s.Weight
-			}
+	w := newWorld(t, options{seed: 31, shards: 2, nodes: 8, stakers: true, accounts: 8, blocks: 8})
+	j := w.stakers.joiner
+	require.True(t, w.net.RunUntil(func() bool { return w.signed[j.node] > 15 }, 40*time.Second), w.status())
+	t.Logf("at %v: orders by kind %v, %d refused", w.net.Now(), w.orders, w.stakers.refused)
+	n := w.nodes[j.node]
+	newest := n.sets[len(n.sets)-1]
+	seats := map[shardkit.Hash]uint64{}
+	for _, shard := range newest.Shards {
+		for _, s := range shard {
+			seats[s.Slot] += s.Weight
 		}
-		require.Positive(t, seats[j.slot.ID])
-		require.Zero(t, seats[estake.SlotID(w.stakers.leaver.addr, 0)])
-		require.Len(t, seats, 8)
-		w.wallet.stopped = true
-		w.net.RunUntil(w.wallet.idle, 20*time.Second)
-		require.Empty(t, w.audit().Why)
-		t.Logf("at %v: orders by kind %v, %d refused", w.net.Now(), w.orders, w.stakers.refused)
 	}
+	require.Positive(t, seats[j.slot.ID])
+	require.Zero(t, seats[estake.SlotID(w.stakers.leaver.addr, 0)])
+	require.Len(t, seats, 8)
+	w.wallet.stopped = true
+	w.net.RunUntil(w.wallet.idle, 20*time.Second)
+	require.Empty(t, w.faults)
+	require.Empty(t, w.audit().Why)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -151,6 +152,90 @@ func TestStakingRefused(t *testing.T) {
 	require.ErrorContains(t, err, string(ledger.ReasonShard))
 	_, err = NewStaking(r.id, estake.Edit{Add: make([]estake.SlotKeys, MaxOrderGas+1)}, 0, 0)
 	require.ErrorContains(t, err, "at most")
+}
+
+// TestStakingAdmission: a node refuses at once, and says why, what the rules of
+// package estake do not allow now; and it takes only so many at a time.
+func TestStakingAdmission(t *testing.T) {
+	w := newWorld(t, options{seed: 24, shards: 2, nodes: 8, real: true})
+	w.wallet.stopped = true
+	w.net.Run(time.Second)
+	joiner, delegator := w.stakers.joiner, w.stakers.accounts[len(w.stakers.accounts)-1]
+	good := joiner.keys(t, w.genesis.ID())
+	forged := good
+	forged.Proof = append([]byte(nil), good.Proof...)
+	forged.Proof[10] ^= 1
+	validator := w.stakers.accounts[0].addr
+	make := func(key ed25519.PrivateKey, order estake.Tx, nonce uint64) ledger.Transaction {
+		tx, err := NewStaking(w.genesis.ID(), order, nonce, 1)
+		require.NoError(t, err)
+		tx.Sign(key)
+		return tx
+	}
+	stake := func(k estake.SlotKeys) estake.Tx { return estake.Stake{Amount: 100, Slots: []estake.SlotKeys{k}} }
+	to := w.wallet.validator(0)
+	require.Equal(t, []string{"staking: bad slot", "", "staking: bad amount", "staking: bad slot", "", "staking: does not exist"}, w.submit(to, 0, []ledger.Transaction{
+		make(joiner.account, stake(forged), 0),
+		make(joiner.account, stake(good), 0),
+		make(delegator.key, estake.Undelegate{Validator: validator, Amount: 1}, 0),
+		make(delegator.key, estake.Edit{Add: []estake.SlotKeys{forged}}, 1),
+		make(delegator.key, estake.Delegate{Validator: validator, Amount: 10}, 0),
+		make(delegator.key, estake.Delegate{Validator: ledger.Address{1}, Amount: 10}, 0),
+	}))
+	var many []ledger.Transaction
+	for i := range maxRehearsed + 1 {
+		many = append(many, make(w.stakers.accounts[i].key, estake.Delegate{Validator: w.stakers.leaver.addr, Amount: 10}, 0))
+	}
+	got := w.submit(to, 0, many[:maxRehearsed+1])
+	require.Equal(t, string(ledger.ReasonSpace), got[maxRehearsed])
+	for _, id := range w.ids {
+		if r := w.nodes[id.node].replica(1); r != nil {
+			require.Equal(t, []string{"other shard"}, w.submit(id.node, 1, many[:1]))
+			elsewhere := ledger.Transaction{Kind: 9, Chain: w.genesis.ID(), Shard: 1}
+			for _, a := range w.wallet.accounts {
+				if a.shard == 1 {
+					elsewhere.Sign(a.key)
+				}
+			}
+			require.Equal(t, []string{"unknown kind"}, w.submit(id.node, 1, []ledger.Transaction{elsewhere}))
+			break
+		}
+	}
+}
+
+// submit hands transactions to a node and returns its answer.
+func (w *world) submit(to shardkit.NodeID, shard shardkit.ShardID, txs []ledger.Transaction) []string {
+	const request = 1 << 40
+	msg, err := Submit(shard, request, txs)
+	require.NoError(w.t, err)
+	n := w.nodes[to]
+	require.NoError(w.t, n.Deliver(w.net.Now(), w.wallet.id, msg))
+	for {
+		rd := n.Ready()
+		for _, m := range rd.Messages {
+			if note, err := DecodeNotice(m.Data); err == nil && note.Request == request {
+				return note.Admitted
+			}
+		}
+		for _, j := range rd.Jobs {
+			n.Done(w.net.Now(), j.Run())
+		}
+	}
+}
+
+// TestBlockGas: a block has room for so many new slots; a builder leaves the
+// others for the next, and a block with more is invalid.
+func TestBlockGas(t *testing.T) {
+	s := newStaker(t, 1)
+	r, _, ctx := bench(t, s)
+	x := &execution{rules: r, ctx: *ctx}
+	txs := make([]ledger.Transaction, MaxBlockGas/MaxOrderGas+1)
+	for i := range txs {
+		txs[i].Gas = MaxOrderGas
+	}
+	require.ErrorContains(t, x.transactions(txs), "more gas")
+	require.ErrorIs(t, x.transactions([]ledger.Transaction{{Gas: 1 << 63}, {Gas: 1 << 63}}), ErrInvalid)
+	require.NotContains(t, x.transactions(txs[1:]).Error(), "more gas")
 }
 
 // TestSlotProof changes everything that a slot's three keys vouch for, and

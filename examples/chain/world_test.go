@@ -50,6 +50,7 @@ type options struct {
 	shards   int
 	nodes    int // validators, one slot each
 	accounts int
+	strict   bool // who is away for most of a second has to rejoin
 	stakers  bool // the load has staking transactions, a validator that joins and one that leaves
 	real     bool // BLS and real network keys instead of the counting scheme
 	deal     uint8
@@ -143,6 +144,10 @@ func newWorld(t testing.TB, opt options) *world {
 	stake := estake.DefaultParams(opt.nodes)
 	stake.Lambda, stake.EpochReward = 60, 1000
 	stake.LockEpochs, stake.EvidenceEpochs = 4, 1
+	if opt.strict {
+		stake.LockEpochs, stake.EvidenceEpochs = 3, 0
+		stake.GapMillis, stake.ReduceMillis, stake.InactiveMillis = 400, 300, 700
+	}
 	if opt.stake != nil {
 		opt.stake(&stake)
 	}
