@@ -36,7 +36,7 @@ func (c *Core) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) erro
 	case h.height <= c.height+maxAhead:
 		c.keepEarly(from, h, msg)
 	}
-	c.onFuture(from, h.height)
+	c.onFuture(from, h, msg)
 	return nil
 }
 
@@ -123,7 +123,7 @@ func (c *Core) onNext(from shardkit.NodeID, h heading, r *wire.Reader, msg []byt
 		}
 		previous = p.previous
 	case kindCertificate:
-		c.onFuture(from, h.height)
+		c.onFuture(from, h, msg)
 	}
 	c.keepEarly(from, h, msg)
 	if previous == nil || c.decided != nil || previous.Phase != Commit {
@@ -133,24 +133,36 @@ func (c *Core) onNext(from shardkit.NodeID, h heading, r *wire.Reader, msg []byt
 }
 
 // keepEarly keeps a message of one of the next heights until that starts: a
-// replica that is a little behind would otherwise wait for repetitions. The
-// committee is likely to stay; if it does not, repetitions it is.
+// replica that is a little behind would otherwise wait for repetitions. What is
+// large is kept only of those who send it unless the view changes. The next
+// height may have another committee: a little of it is kept of anybody.
 func (c *Core) keepEarly(from shardkit.NodeID, h heading, msg []byte) {
+	most := maxEarly + earlyShare*c.committee.Len() + c.cfg.MaxHeader + c.cfg.MaxRef
+	if c.cfg.Signer == nil || h.kind == kindReport || len(msg) > most {
+		return
+	}
 	i, member := c.committee.Index(from)
-	if !member || !c.voter || h.kind == kindReport {
+	stranger := !member
+	if h.kind == kindProposal {
+		stranger = stranger || i != c.leaderAt(h.height, 0)
+	} else if len(msg) > maxEarly {
+		stranger = stranger || i != c.leaderAt(h.height, 0) && i != c.leaderAt(h.height, 1) && i != c.leaderAt(h.height+1, 0)
+	}
+	if stranger && (h.height != c.height+1 || h.kind == kindVote) {
 		return
 	}
-	if h.kind == kindProposal && (i != c.leaderAt(h.height, 0) || len(msg) > c.cfg.MaxHeader+c.cfg.MaxRef+maxEarly) {
-		return
-	}
-	c.early[h.height%maxAhead].put(from, h, msg)
+	c.early[h.height%maxAhead].put(from, h, msg, stranger)
 }
 
-// onFuture takes notice of a member that is ahead by more than a message in
-// flight can explain.
-func (c *Core) onFuture(from shardkit.NodeID, h shardkit.Height) {
-	if c.knows(from) && c.hints.allow(c.now, c.cfg.Resend, from, 0) {
-		c.ready.Behind = append(c.ready.Behind, Behind{Peer: from, Height: h})
+// onFuture takes notice of a member that is ahead, each time it is further.
+// Who has the commit certificate of a height is past it.
+func (c *Core) onFuture(from shardkit.NodeID, h heading, msg []byte) {
+	at := h.height
+	if h.kind == kindCertificate && phaseOf(h.kind, msg) == Commit {
+		at++
+	}
+	if c.knows(from) && c.hints.allow(c.now, c.cfg.Resend, from, at) {
+		c.ready.Behind = append(c.ready.Behind, Behind{Peer: from, Height: at})
 	}
 }
 
@@ -213,6 +225,9 @@ func (c *Core) answer(to shardkit.NodeID, s *settled) {
 		return
 	}
 	c.send(to, 0, c.committed(s.cert, false))
+	if last := c.ring[len(c.ring)-1].cert; last != s.cert {
+		c.send(to, 0, c.committed(last, false)) // there is more to catch up with
+	}
 }
 
 // concerns reports whether a node is to learn how the height ended: its
@@ -234,6 +249,11 @@ func (c *Core) committed(ct *Certificate, want bool) []byte {
 // Accept takes a commit certificate that came by another way than Deliver, for
 // the current height. It is verified like any other.
 func (c *Core) Accept(now time.Duration, ct *Certificate) error {
+	return c.acceptFrom(now, c.cfg.Self, ct)
+}
+
+// acceptFrom is Accept of what a peer has sent.
+func (c *Core) acceptFrom(now time.Duration, from shardkit.NodeID, ct *Certificate) error {
 	c.advance(now)
 	if !c.started || c.decided != nil || ct.Height != c.height {
 		return nil
@@ -241,7 +261,7 @@ func (c *Core) Accept(now time.Duration, ct *Certificate) error {
 	if ct.Phase != Commit {
 		return errors.New("fbft: accept: not a commit certificate")
 	}
-	return c.onCertificate(c.cfg.Self, ct)
+	return c.onCertificate(from, ct)
 }
 
 // decide ends the height. The certificate has been verified, or was made here.

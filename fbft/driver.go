@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,23 +16,27 @@ import (
 
 // Application is what a Node orders blocks for. Propose and Validate run on
 // goroutines of their own, several at a time; Commit runs alone, in order of
-// heights, and the Node goes on to the next height when it returns. ctx ends
-// with the Node. A panic counts as an error.
+// heights, and the Node goes on to the next height when it returns. The ctx of
+// Propose and Validate ends with the height, that of Commit with the Node. A
+// panic counts as an error.
 type Application interface {
 	// Propose returns a header and a reference to its body: of a new block, or,
 	// if p.Header is not nil, of that one again. It may wait until there is
 	// something to propose. After an error nothing is proposed in this view.
 	Propose(ctx context.Context, p Propose) (header, ref []byte, err error)
 	// Validate gets the body and judges the block. nil promises that the body
-	// is held, durably.
+	// is held, durably. One call per block runs at a time. Of a block that is
+	// decided it is asked until it succeeds, with another member to get it from
+	// each time; ctx then also ends when it is that one's turn.
 	Validate(ctx context.Context, v Validate) error
 	// Commit applies a decided block and returns the start of the next height;
 	// Height, Parent and Previous are filled in. An error stops the Node.
 	Commit(ctx context.Context, d Decided) (Start, error)
 }
 
-// Archive is an Application that serves past heights to peers that lag. Its
-// method is called from any goroutine.
+// Archive is an Application that serves past heights to peers that lag by more
+// than the few that a Node remembers. Its method is called from the Node's
+// goroutine, up to sixteen times a question, and should be quick.
 type Archive interface {
 	// Block returns the header and the commit certificate of a height.
 	Block(h shardkit.Height) (header []byte, ct *Certificate, ok bool)
@@ -94,26 +97,27 @@ type Node struct {
 	// Owned by the loop's goroutine.
 	committing bool
 	ended      []Decided // decided and not yet committed: at most one
-	ahead      []ahead   // headers that peers sent for heights that are decided elsewhere
-	asked      int       // whom to ask next
+	judging    map[shardkit.Hash]*judgement
+	catchUp    catchUp
+	height     context.Context // ends with the height
+	endHeight  context.CancelFunc
 	failure    error
 }
 
-// ahead is a header that came with a certificate for the current height.
-type ahead struct {
-	from   shardkit.NodeID
-	header []byte
+// judgement is a call of Validate for a block of this height, under way or
+// with success.
+type judgement struct {
+	cancel context.CancelFunc
+	again  *Validate // the latest request for the same block meanwhile
+	header []byte    // of a good block
 }
 
 // What a Node's messages begin with.
 const (
 	nodeCore = 0 // a message of the core
-	nodeAsk  = 1 // height: how did it end?
-	nodeTell = 2 // length of the header, header, certificate
+	nodeAsk  = 1 // height: how did it end, and those after it?
+	nodeTell = 2 // the teller's height, length of the header, header, certificate
 )
-
-// askEvery is how often a Node asks for a block that it lacks.
-const askEvery = 200 * time.Millisecond
 
 // NewNode makes a node. It does nothing before Run.
 func NewNode(cfg NodeConfig) (*Node, error) {
@@ -128,8 +132,10 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, core: core}
+	n := &Node{cfg: cfg, core: core, judging: make(map[shardkit.Hash]*judgement)}
 	n.ctx, n.stop = context.WithCancel(context.Background())
+	n.height, n.endHeight = context.WithCancel(n.ctx)
+	n.catchUp.init()
 	lc := loop.Config{Core: nodeLoop{n}, Effects: n.effects, Queue: cfg.Queue, Logger: cfg.Logger,
 		Send:     cfg.Send,
 		OnRefuse: n.refused,
@@ -150,6 +156,7 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 // Run runs the node until ctx is done or Close is called, which is no error,
 // or until the log or Commit fails. It may be called once.
 func (n *Node) Run(ctx context.Context) error {
+	n.loop.Post(func(time.Duration) { n.seek() })
 	err := n.loop.Run(ctx)
 	n.stop()
 	n.work.Wait()
@@ -176,9 +183,10 @@ func (n *Node) Work() { n.loop.Post(func(now time.Duration) { n.core.Work(now) }
 // Stats returns the counters. It waits for the node's goroutine.
 func (n *Node) Stats() NodeStats {
 	l := n.loop.Stats()
-	s := NodeStats{Decided: n.decided.Load(), Delivered: l.Delivered, Refused: l.Refused, Dropped: l.Full,
+	s := NodeStats{Delivered: l.Delivered, Refused: l.Refused, Dropped: l.Full,
 		Sent: l.Sent, Jobs: l.Jobs, Records: l.Records, Syncs: l.Syncs}
 	n.loop.Do(func(time.Duration) { s.Status = n.core.Status() })
+	s.Decided = n.decided.Load()
 	return s
 }
 
@@ -195,7 +203,7 @@ func (l nodeLoop) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) e
 		return l.n.core.Deliver(now, from, body)
 	case nodeAsk:
 		if len(body) == 8 {
-			l.n.serve(from, shardkit.Height(binary.BigEndian.Uint64(body)))
+			l.n.answer(now, from, shardkit.Height(binary.BigEndian.Uint64(body)))
 			return nil
 		}
 	case nodeTell:
@@ -241,11 +249,11 @@ func (n *Node) effects() loop.Effects {
 		n.validate(v)
 	}
 	for _, s := range e.Serve {
-		n.serve(s.To, s.Height)
+		n.answer(n.core.now, s.To, s.Height)
 	}
 	for _, b := range e.Behind {
 		tell(n.cfg.Events.Behind, b)
-		n.ask(b.Peer, n.core.Status().Height)
+		n.claimed(b.Peer, b.Height)
 	}
 	for _, b := range e.Blame {
 		tell(n.cfg.Events.Blame, b)
@@ -260,6 +268,9 @@ func (n *Node) effects() loop.Effects {
 		tell(n.cfg.Events.Decided, d)
 		n.ended = append(n.ended, d)
 		n.settle()
+	}
+	if len(e.Behind) > 0 {
+		n.seek()
 	}
 	return out
 }
@@ -290,8 +301,9 @@ func guarded(f func() error) (err error) {
 
 func (n *Node) propose(p Propose) {
 	var header, ref []byte
+	ctx := n.height
 	n.call(func() (err error) {
-		header, ref, err = n.cfg.App.Propose(n.ctx, p)
+		header, ref, err = n.cfg.App.Propose(ctx, p)
 		return err
 	}, func(now time.Duration, err error) {
 		if err == nil && len(header) > 0 {
@@ -303,13 +315,49 @@ func (n *Node) propose(p Propose) {
 	})
 }
 
+// validate has the application get and judge a block, once at a time.
 func (n *Node) validate(v Validate) {
-	n.call(func() error { return n.cfg.App.Validate(n.ctx, v) }, func(now time.Duration, err error) {
-		if err != nil {
-			n.cfg.Logger.Warn("block refused", "height", v.Height, "hash", v.Hash, "err", err)
+	switch j := n.judging[v.Hash]; {
+	case j == nil:
+		ctx, cancel := context.WithCancel(n.height)
+		n.judge(ctx, cancel, v)
+	case j.header == nil:
+		j.again = &v
+	default:
+		n.loop.Post(func(now time.Duration) { n.core.Validated(now, v.Hash, nil) })
+	}
+}
+
+func (n *Node) judge(ctx context.Context, cancel context.CancelFunc, v Validate) {
+	j := &judgement{cancel: cancel}
+	n.judging[v.Hash] = j
+	n.call(func() error { return n.cfg.App.Validate(ctx, v) },
+		func(now time.Duration, err error) { n.judged(now, v, j, err) })
+}
+
+func (n *Node) judged(now time.Duration, v Validate, j *judgement, err error) {
+	j.cancel()
+	if n.judging[v.Hash] != j {
+		return // of a height that is over
+	}
+	decided := len(n.ended) > 0 && n.ended[0].Hash == v.Hash
+	if err == nil {
+		j.header = v.Header
+		n.core.Validated(now, v.Hash, nil)
+		if decided {
+			n.settle()
 		}
-		n.core.Validated(now, v.Hash, err)
-	})
+		return
+	}
+	delete(n.judging, v.Hash)
+	n.cfg.Logger.Warn("block refused", "height", v.Height, "hash", v.Hash, "decided", decided, "err", err)
+	switch {
+	case decided:
+		n.catchUp.tries++
+		n.later(n.settle)
+	case j.again != nil:
+		n.validate(*j.again) // it may be certified by now
+	}
 }
 
 // settle has the decided block committed. If the application has not validated
@@ -319,40 +367,28 @@ func (n *Node) settle() {
 		return
 	}
 	d := n.ended[0]
-	if d.Header == nil {
-		if d.Known != nil {
-			leader := n.core.committee.members[n.core.leader(d.Certificate.View)].Node
-			n.fetch(d, ahead{from: leader, header: d.Known})
-			return
-		}
-		k := 0
-		for k < len(n.ahead) && BlockHash(n.ahead[k].header) != d.Hash {
-			k++
-		}
-		if k == len(n.ahead) {
-			n.askAround(d.Height)
-			return
-		}
-		n.fetch(d, n.ahead[k])
+	j := n.judging[d.Hash]
+	if d.Header == nil && j != nil {
+		d.Header = j.header // judged while the certificate was on its way
+	}
+	if d.Header != nil {
+		n.commit(d)
 		return
 	}
-	n.commit(d)
-}
-
-// fetch has the application get and judge the body of a block that is decided.
-func (n *Node) fetch(d Decided, a ahead) {
-	n.committing = true
-	v := Validate{Height: d.Height, View: d.Certificate.View, Hash: d.Hash, Header: a.header, From: a.from, Certified: true}
-	n.call(func() error { return n.cfg.App.Validate(n.ctx, v) }, func(_ time.Duration, err error) {
-		n.committing = false
-		if err != nil {
-			n.cfg.Logger.Warn("decided block not to be had yet", "height", d.Height, "err", err)
-			n.askAround(d.Height)
-			return
-		}
-		n.ended[0].Header = a.header
-		n.settle()
-	})
+	// Who is asked for the block may never answer: each has its time.
+	patience := n.core.timeout(n.catchUp.tries)
+	if j != nil {
+		time.AfterFunc(patience, j.cancel)
+		return
+	}
+	header, from := n.source(d)
+	if header == nil {
+		n.seek()
+		return
+	}
+	ctx, cancel := context.WithTimeout(n.height, patience)
+	n.judge(ctx, cancel, Validate{Height: d.Height, View: d.Certificate.View, Hash: d.Hash, Header: header,
+		From: from, Certified: true})
 }
 
 func (n *Node) commit(d Decided) {
@@ -363,7 +399,10 @@ func (n *Node) commit(d Decided) {
 		return err
 	}, func(now time.Duration, err error) {
 		n.committing = false
-		n.ended, n.ahead = n.ended[1:], nil
+		n.ended = n.ended[1:]
+		n.endHeight()
+		n.height, n.endHeight = context.WithCancel(n.ctx)
+		clear(n.judging)
 		next.Height, next.Parent, next.Previous = d.Height+1, d.Hash, d.Certificate
 		if err == nil {
 			n.decided.Add(1)
@@ -373,77 +412,8 @@ func (n *Node) commit(d Decided) {
 			n.failure = fmt.Errorf("fbft: node: height %d: %w", d.Height, err)
 			n.cfg.Logger.Error("stopped", "err", n.failure)
 			n.work.Go(n.loop.Close) // which waits for this very goroutine
+			return
 		}
+		n.moved(now, d)
 	})
-}
-
-// ask asks a peer how a height ended.
-func (n *Node) ask(peer shardkit.NodeID, h shardkit.Height) {
-	_ = n.cfg.Send(shardkit.Message{To: peer, Class: shardkit.ClassSync,
-		Data: binary.BigEndian.AppendUint64([]byte{nodeAsk}, uint64(h))}) // asked again if lost
-}
-
-// askAround asks one member after the other for the header of a decided block,
-// until it has come.
-func (n *Node) askAround(h shardkit.Height) {
-	members := n.core.committee.members
-	n.asked++
-	n.ask(members[n.asked%len(members)].Node, h)
-	time.AfterFunc(askEvery, func() {
-		n.loop.Post(func(time.Duration) {
-			if len(n.ended) > 0 && n.ended[0].Height == h {
-				n.settle()
-			}
-		})
-	})
-}
-
-// serve sends a peer what it asked for, if the application has it.
-func (n *Node) serve(to shardkit.NodeID, h shardkit.Height) {
-	archive, ok := n.cfg.App.(Archive)
-	if !ok {
-		return
-	}
-	header, ct, ok := archive.Block(h)
-	if !ok {
-		return
-	}
-	data := binary.BigEndian.AppendUint32([]byte{nodeTell}, uint32(len(header)))
-	data = ct.appendTo(append(data, header...))
-	_ = n.cfg.Send(shardkit.Message{To: to, Class: shardkit.ClassSync, Data: data}) // the peer asks again
-}
-
-// told takes an answer to ask. The certificate is for the core to verify; the
-// header is kept until the height is decided.
-func (n *Node) told(now time.Duration, from shardkit.NodeID, body []byte) error {
-	if len(body) < 4 {
-		return fmt.Errorf("fbft: node: answer: %w", ErrMalformed)
-	}
-	size := binary.BigEndian.Uint32(body)
-	if body = body[4:]; uint64(size) > uint64(min(len(body), n.core.cfg.MaxHeader)) {
-		return fmt.Errorf("fbft: node: answer: %w", ErrMalformed)
-	}
-	var ct Certificate
-	if err := ct.UnmarshalBinary(body[size:]); err != nil {
-		return fmt.Errorf("fbft: node: answer: %w: %w", ErrMalformed, err)
-	}
-	header := clip(body[:size])
-	if ct.Height != n.core.height || BlockHash(header) != ct.Block {
-		return nil // late, or of no use
-	}
-	if len(n.ended) > 0 { // the height is decided: only its header is of use
-		if ct.Block == n.ended[0].Hash {
-			n.ahead = []ahead{{from: from, header: header}}
-			n.settle()
-		}
-		return nil
-	}
-	if len(n.ahead) == maxBlocks {
-		n.ahead = slices.Clone(n.ahead[1:])
-	}
-	n.ahead = append(n.ahead, ahead{from: from, header: header})
-	if ct.Phase != Commit {
-		return nil
-	}
-	return n.core.Accept(now, &ct)
 }

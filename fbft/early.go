@@ -8,14 +8,23 @@ import (
 
 const (
 	maxAhead = 4       // heights ahead whose messages are kept
-	maxEarly = 2 << 10 // bytes of a vote or certificate, and of an announcement beside header and reference
+	maxEarly = 2 << 10 // bytes of a vote, and of a certificate with an aggregate of constant length
+
+	// earlyShare is the bytes that a member adds to a certificate that lists
+	// its signers' signatures.
+	earlyShare = 96
+
+	// maxStrangers bounds what is kept of a height for those who have no such
+	// part in this one: its committee may be another.
+	maxStrangers = 16
 )
 
 // earlyBox keeps messages of a later height until it starts: of every member
 // the latest of each kind and phase.
 type earlyBox struct {
-	height shardkit.Height
-	list   []early // in order of arrival
+	height    shardkit.Height
+	list      []early // in order of arrival
+	strangers int
 }
 
 type early struct {
@@ -24,28 +33,40 @@ type early struct {
 	data []byte
 }
 
-// put keeps a message in place of an earlier one of its kind.
-func (b *earlyBox) put(from shardkit.NodeID, h heading, msg []byte) {
-	slot := h.kind << 4
-	if h.kind != kindProposal {
-		// The phase is byte 8 of a vote and byte 2 of a certificate message.
-		at := headingSize + 8
-		if h.kind == kindCertificate {
-			at = headingSize + 2
-		}
-		if len(msg) <= at || len(msg) > maxEarly || msg[at] > byte(Commit) {
-			return
-		}
-		slot |= msg[at]
+// phaseOf returns the phase that a vote or certificate message names: byte 8 of
+// a vote and byte 2 of a certificate message; 0 if there is none.
+func phaseOf(kind uint8, msg []byte) Phase {
+	at := headingSize + 8
+	if kind == kindCertificate {
+		at = headingSize + 2
+	}
+	if kind == kindProposal || kind == kindReport || len(msg) <= at || msg[at] > byte(Commit) {
+		return 0
+	}
+	return Phase(msg[at])
+}
+
+// put keeps a message in place of an earlier one of its kind. Of strangers it
+// keeps only so many.
+func (b *earlyBox) put(from shardkit.NodeID, h heading, msg []byte, stranger bool) {
+	phase := phaseOf(h.kind, msg)
+	if h.kind != kindProposal && phase == 0 {
+		return
 	}
 	if b.height != h.height {
-		b.height, b.list = h.height, nil
+		*b = earlyBox{height: h.height}
 	}
-	e := early{from: from, slot: slot, data: clip(msg)}
-	same := func(o early) bool { return o.from == from && o.slot == slot }
+	e := early{from: from, slot: h.kind<<4 | byte(phase), data: clip(msg)}
+	same := func(o early) bool { return o.from == from && o.slot == e.slot }
 	if k := slices.IndexFunc(b.list, same); k >= 0 {
 		b.list[k] = e
 		return
+	}
+	if stranger {
+		if b.strangers == maxStrangers {
+			return
+		}
+		b.strangers++
 	}
 	b.list = append(b.list, e)
 }

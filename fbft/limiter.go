@@ -2,7 +2,7 @@ package fbft
 
 import (
 	"bytes"
-	"sort"
+	"slices"
 	"time"
 
 	"github.com/shardkit/shardkit"
@@ -27,10 +27,8 @@ type limited struct {
 // allow reports whether node may have an answer about height now, and notes
 // that it got it.
 func (l *limiter) allow(now, period time.Duration, node shardkit.NodeID, height shardkit.Height) bool {
-	i := sort.Search(len(l.entries), func(i int) bool {
-		return bytes.Compare(l.entries[i].node[:], node[:]) >= 0
-	})
-	if i < len(l.entries) && l.entries[i].node == node {
+	i, ok := l.find(node)
+	if ok {
 		e := &l.entries[i]
 		if now-e.at < period && height <= e.height {
 			return false
@@ -42,12 +40,23 @@ func (l *limiter) allow(now, period time.Duration, node shardkit.NodeID, height 
 		if !l.expire(now, period) {
 			return false
 		}
-		return l.allow(now, period, node, height)
+		i, _ = l.find(node)
 	}
-	l.entries = append(l.entries, limited{})
-	copy(l.entries[i+1:], l.entries[i:])
-	l.entries[i] = limited{node: node, height: height, at: now}
+	l.entries = slices.Insert(l.entries, i, limited{node: node, height: height, at: now})
 	return true
+}
+
+// raise notes that the answer just allowed went up to a height.
+func (l *limiter) raise(node shardkit.NodeID, height shardkit.Height) {
+	if i, ok := l.find(node); ok {
+		l.entries[i].height = max(l.entries[i].height, height)
+	}
+}
+
+func (l *limiter) find(node shardkit.NodeID) (int, bool) {
+	return slices.BinarySearchFunc(l.entries, node, func(e limited, node shardkit.NodeID) int {
+		return bytes.Compare(e.node[:], node[:])
+	})
 }
 
 // expire drops the peers whose period is over and reports whether any was.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/fbft/internal/mutant"
 	"github.com/shardkit/shardkit/internal/wire"
 )
@@ -287,6 +288,31 @@ func (c *Core) repeat() {
 	c.repeatLead()
 	if c.holds != nil {
 		c.handOver()
+	}
+}
+
+// remind tells one member again what this replica has said at its height: what
+// it sent may have come when the member could not keep it.
+func (c *Core) remind(node shardkit.NodeID) {
+	i, ok := c.committee.Index(node)
+	if !ok || c.decided != nil {
+		return
+	}
+	if o := c.report; o != nil && o.report.sig != nil {
+		p := o.report
+		if i != c.leader(p.view) {
+			p.cert, p.header = nil, nil
+		}
+		c.sendMember(i, o.seq, c.message(kindReport, &p))
+	}
+	if o := c.vote; o != nil && o.vote.sig != nil && slices.Contains(c.collectors(&o.vote), i) {
+		c.sendMember(i, o.seq, c.message(kindVote, &o.vote))
+	}
+	if p := c.proposal; p != nil && p.own {
+		c.sendMember(i, p.after, p.raw)
+	}
+	if c.prepared != nil && c.leader(c.view) == c.self {
+		c.sendMember(i, 0, c.committed(c.prepared, false))
 	}
 }
 

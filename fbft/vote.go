@@ -145,24 +145,28 @@ func (c *Core) onSigned(res signed) {
 	c.release()
 }
 
-// sendVote sends the latest vote to those who collect it: PREPARE to the
-// leader; COMMIT also to the leaders of the next view and the next height, so
-// that no single node can keep the decision to itself.
+// sendVote sends the latest vote to those who collect it.
 func (c *Core) sendVote() {
 	o := c.vote
 	data := c.message(kindVote, &o.vote)
-	first := c.leader(o.vote.view)
-	c.sendMember(first, o.seq, data)
-	if o.vote.phase != Commit {
-		return
+	for _, i := range c.collectors(&o.vote) {
+		c.sendMember(i, o.seq, data)
 	}
-	second, third := c.leader(o.vote.view+1), c.leaderAt(c.height+1, 0)
-	if second != first {
-		c.sendMember(second, o.seq, data)
+}
+
+// collectors are those who make certificates of votes like v: of PREPARE the
+// leader; of COMMIT also the leaders of the next view and the next height, so
+// that no single node can keep the decision to itself.
+func (c *Core) collectors(v *vote) []int {
+	list := []int{c.leader(v.view)}
+	if v.phase == Commit {
+		for _, i := range []int{c.leader(v.view + 1), c.leaderAt(c.height+1, 0)} {
+			if !slices.Contains(list, i) {
+				list = append(list, i)
+			}
+		}
 	}
-	if third != first && third != second {
-		c.sendMember(third, o.seq, data)
-	}
+	return list
 }
 
 func (c *Core) sendMember(i int, after uint64, data []byte) {

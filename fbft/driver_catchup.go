@@ -1,0 +1,306 @@
+package fbft
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/shardkit/shardkit"
+)
+
+// How a Node catches up. A core keeps messages of a few heights ahead and no
+// more, so a replica that was slow has missed some although nothing was lost,
+// and nobody repeats them: the others have gone on, or wait for this very
+// replica to lead. So it asks. Whoever is asked answers with all it has from
+// that height on; if it is at work on it, it says again what it has said there,
+// and tells as soon as it knows. A timer, of Config.Resend, runs only for the
+// case that the one that was asked does not answer.
+const (
+	maxTold    = 16        // blocks of an answer
+	maxAnswer  = 256 << 10 // bytes after which an answer has no further block
+	maxWaiting = 1024      // peers that wait for a height to end
+	maxRecent  = 32        // blocks remembered to answer with
+)
+
+// catchUp is what a Node knows of its own lag and that of others.
+type catchUp struct {
+	ahead   map[shardkit.NodeID]position // peers that say they work further on
+	told    []told                       // answers, of this height and the next ones
+	turn    int                          // the member asked last
+	asked   shardkit.NodeID              // who owes an answer, if expect is this height
+	expect  shardkit.Height
+	waiting bool   // for a timer
+	tries   uint64 // to get the body of the decided block
+
+	recent  []Decided                           // the latest blocks, ascending
+	queue   map[shardkit.NodeID]shardkit.Height // peers that want to know how a height ends
+	answers limiter
+}
+
+// position is what a peer has said of where it works. Messages of heights up to
+// missed have come from it when they could not be kept; 0: none.
+type position struct{ height, missed shardkit.Height }
+
+// told is a block that a peer says was decided.
+type told struct {
+	from   shardkit.NodeID
+	header []byte
+	cert   *Certificate
+}
+
+func (u *catchUp) init() {
+	u.ahead = make(map[shardkit.NodeID]position)
+	u.queue = make(map[shardkit.NodeID]shardkit.Height)
+}
+
+// later runs f on the node's goroutine, after Resend.
+func (n *Node) later(f func()) {
+	time.AfterFunc(n.core.cfg.Resend, func() { n.loop.Post(func(time.Duration) { f() }) })
+}
+
+// claimed notes that a peer says it works at a height. The core names only
+// members, so there are few.
+func (n *Node) claimed(peer shardkit.NodeID, h shardkit.Height) {
+	if h <= n.core.height {
+		return
+	}
+	p := n.catchUp.ahead[peer]
+	p.height = max(p.height, h)
+	if h > n.core.height+maxAhead {
+		p.missed = max(p.missed, h)
+	}
+	n.catchUp.ahead[peer] = p
+}
+
+// moved begins a height with what is known of it, and tells those who wait how
+// the last one ended.
+func (n *Node) moved(now time.Duration, last Decided) {
+	u := &n.catchUp
+	if len(u.recent) == maxRecent {
+		u.recent = slices.Delete(u.recent, 0, 1)
+	}
+	u.recent = append(u.recent, last)
+	for to, h := range u.queue {
+		if h == last.Height {
+			n.tell(to, &last)
+			delete(u.queue, to)
+		}
+	}
+	u.tries = 0
+	maps.DeleteFunc(u.ahead, func(_ shardkit.NodeID, p position) bool { return max(p.height, p.missed+1) <= n.core.height })
+	u.told = slices.DeleteFunc(u.told, func(t told) bool { return t.cert.Height < n.core.height })
+	for _, t := range u.told {
+		if t.cert.Height == n.core.height {
+			_ = n.core.acceptFrom(now, t.from, t.cert) // what is wrong with it, the core blames
+		}
+	}
+	n.seek()
+}
+
+// seek asks a peer for this height: if somebody is past it and messages have
+// been missed; if it is decided and the block unknown; or if this replica has no
+// vote there, so that nobody sends it anything. Whatever else others
+// have said, it only looks again later: their messages are here. Once nobody is
+// known to be further on, but messages of this height were missed, it asks
+// everybody, who then repeat what they have said.
+func (n *Node) seek() {
+	u, h := &n.catchUp, n.core.height
+	if n.committing {
+		return
+	}
+	lost, ahead, missed := n.unknown() || !n.core.voter, false, false
+	for _, p := range u.ahead {
+		ahead = ahead || p.height > h
+		lost = lost || p.height > h && p.missed >= h
+		missed = missed || p.missed >= h
+	}
+	pending := u.expect == h || slices.ContainsFunc(u.told, func(t told) bool { return t.cert.Height == h })
+	switch {
+	case pending:
+	case lost:
+		n.ask(h)
+	case missed && !ahead:
+		clear(u.ahead)
+		for _, m := range n.core.committee.members {
+			n.question(m.Node, h)
+		}
+	}
+	if (lost || ahead) && !u.waiting {
+		u.waiting = true
+		n.later(func() { n.overdue(h) })
+	}
+}
+
+// unknown reports whether this height is decided and its block not known.
+func (n *Node) unknown() bool {
+	return len(n.ended) > 0 && n.ended[0].Header == nil && n.ended[0].Known == nil && n.judging[n.ended[0].Hash] == nil
+}
+
+// overdue asks the next one if nothing has come of height h. Who did not answer
+// has to claim again that it is ahead.
+func (n *Node) overdue(h shardkit.Height) {
+	u := &n.catchUp
+	u.waiting = false
+	if n.core.height != h || n.committing {
+		n.seek()
+		return
+	}
+	if u.expect == h {
+		delete(u.ahead, u.asked)
+		u.expect = 0
+	}
+	u.told = slices.DeleteFunc(u.told, func(t told) bool { return t.cert.Height == h && n.core.decided == nil })
+	n.ask(h)
+	n.seek()
+}
+
+// ask asks the next member that should know how height h ended: one that says
+// it is past it, or that signed its certificate; any, if this replica only
+// follows.
+func (n *Node) ask(h shardkit.Height) {
+	u, members := &n.catchUp, n.core.committee.members
+	for range members {
+		u.turn = (u.turn + 1) % len(members)
+		peer := members[u.turn].Node
+		signed := n.core.decided != nil && n.core.decided.Signers.Has(u.turn)
+		if peer != n.cfg.Core.Self && (u.ahead[peer].height > h || signed || !n.core.voter) {
+			u.asked, u.expect = peer, h
+			n.question(peer, h)
+			return
+		}
+	}
+}
+
+// question asks one peer how a height ended. If it does not come, another is
+// asked.
+func (n *Node) question(to shardkit.NodeID, h shardkit.Height) {
+	if to != n.cfg.Core.Self {
+		_ = n.cfg.Send(shardkit.Message{To: to, Class: shardkit.ClassSync,
+			Data: binary.BigEndian.AppendUint64([]byte{nodeAsk}, uint64(h))})
+	}
+}
+
+// source returns the header of a decided block, and a member that holds the
+// block: one after the other of those that signed.
+func (n *Node) source(d Decided) (header []byte, from shardkit.NodeID) {
+	signers := d.Certificate.Signers.Indices()
+	from = n.core.committee.members[signers[int(n.catchUp.tries)%len(signers)]].Node
+	for _, t := range n.catchUp.told {
+		if BlockHash(t.header) != d.Hash {
+			continue
+		}
+		if n.catchUp.tries == 0 {
+			from = t.from
+		}
+		return t.header, from
+	}
+	return d.Known, from
+}
+
+// answer tells a peer how heights from h on ended. No peer gets the same block
+// again within a while.
+func (n *Node) answer(now time.Duration, to shardkit.NodeID, h shardkit.Height) {
+	u := &n.catchUp
+	if h >= n.core.height+maxTold || !u.answers.allow(now, n.core.cfg.Resend/2, to, h) {
+		return
+	}
+	if h >= n.core.height {
+		if h == n.core.height {
+			n.core.remind(to)
+		}
+		if _, ok := u.queue[to]; ok || len(u.queue) < maxWaiting {
+			u.queue[to] = h
+		}
+		return
+	}
+	for k, size := 0, 0; k < maxTold && size < maxAnswer; k++ {
+		d := n.past(h)
+		if d == nil {
+			break
+		}
+		size += n.tell(to, d)
+		h++
+	}
+	u.answers.raise(to, h-1)
+}
+
+// past returns a block that is committed, nil if it is not to be had.
+func (n *Node) past(h shardkit.Height) *Decided {
+	if h >= n.core.height {
+		return nil
+	}
+	u := &n.catchUp
+	if k := len(u.recent) - int(n.core.height-h); k >= 0 {
+		return &u.recent[k]
+	}
+	archive, ok := n.cfg.App.(Archive)
+	if !ok {
+		return nil
+	}
+	header, ct, ok := archive.Block(h)
+	if !ok {
+		return nil
+	}
+	return &Decided{Height: h, Hash: ct.Block, Header: header, Certificate: ct}
+}
+
+func (n *Node) tell(to shardkit.NodeID, d *Decided) (size int) {
+	data := binary.BigEndian.AppendUint64([]byte{nodeTell}, uint64(n.core.height))
+	data = binary.BigEndian.AppendUint32(data, uint32(len(d.Header)))
+	data = d.Certificate.appendTo(append(data, d.Header...))
+	_ = n.cfg.Send(shardkit.Message{To: to, Class: shardkit.ClassSync, Data: data}) // the peer asks again
+	return len(data)
+}
+
+// told takes a part of an answer. The certificate is for the core to verify,
+// when its height comes; the header is kept until then. Of this height every
+// member may tell, of later ones only who was asked.
+func (n *Node) told(now time.Duration, from shardkit.NodeID, body []byte) error {
+	t, top, err := n.readTold(body)
+	if err != nil {
+		return fmt.Errorf("fbft: node: answer: %w", err)
+	}
+	u, h := &n.catchUp, n.core.height
+	at := t.cert.Height
+	if t.from = from; !n.core.knows(from) || at < h || at >= h+maxTold || at > h && from != u.asked {
+		return nil
+	}
+	n.claimed(from, top)
+	same := func(o told) bool { return o.from == from && o.cert.Height == at }
+	if u.told = slices.DeleteFunc(u.told, same); len(u.told) == maxTold+maxBlocks {
+		u.told = slices.Delete(u.told, 0, 1)
+	}
+	u.told = append(u.told, t)
+	if at > h {
+		return nil
+	}
+	if u.expect == h && from == u.asked {
+		u.expect = 0
+	}
+	if len(n.ended) > 0 {
+		n.settle()
+		return nil
+	}
+	return n.core.acceptFrom(now, from, t.cert)
+}
+
+func (n *Node) readTold(body []byte) (t told, top shardkit.Height, err error) {
+	if len(body) < 12 {
+		return t, 0, ErrMalformed
+	}
+	top = shardkit.Height(binary.BigEndian.Uint64(body))
+	size := binary.BigEndian.Uint32(body[8:])
+	if body = body[12:]; uint64(size) > uint64(min(len(body), n.core.cfg.MaxHeader)) {
+		return t, 0, ErrMalformed
+	}
+	t.cert = new(Certificate)
+	if err := t.cert.UnmarshalBinary(body[size:]); err != nil {
+		return t, 0, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if t.header = clip(body[:size]); t.cert.Phase != Commit || BlockHash(t.header) != t.cert.Block {
+		return t, 0, ErrInvalid
+	}
+	return t, top, nil
+}

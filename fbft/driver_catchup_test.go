@@ -1,0 +1,96 @@
+package fbft_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/fbft"
+)
+
+// patient makes every timer of a core far longer than a test: what needs a
+// repetition or a change of view does not happen.
+func patient(cfg *fbft.NodeConfig) {
+	cfg.Core.BaseTimeout, cfg.Core.MaxTimeout, cfg.Core.Resend = time.Hour, time.Hour, time.Hour
+}
+
+// slow is an application that judges nothing before it is let go, and counts
+// what it is asked.
+type slow struct {
+	*ledger
+	free  chan struct{}
+	mu    sync.Mutex
+	asked map[shardkit.Hash]int
+}
+
+func newSlow(app fbft.Application) *slow {
+	return &slow{ledger: app.(*ledger), free: make(chan struct{}), asked: map[shardkit.Hash]int{}}
+}
+
+func (s *slow) Validate(ctx context.Context, v fbft.Validate) error {
+	s.mu.Lock()
+	s.asked[v.Hash]++
+	s.mu.Unlock()
+	select {
+	case <-s.free:
+	case <-ctx.Done():
+	}
+	return s.ledger.Validate(ctx, v)
+}
+
+// TestNodeCatchesUpAtOnce: one of four is slow for ten heights, which is more
+// than what is kept for it, and then the others need it as leader. Nothing was
+// lost on the way, so nobody may wait for a timer.
+func TestNodeCatchesUpAtOnce(t *testing.T) {
+	const slept, limit = 11, 15
+	var app *slow
+	c := newCluster(t, 4, counting(4), limit, func(i int, cfg *fbft.NodeConfig) {
+		patient(cfg)
+		cfg.Core.Leader = func(c *fbft.Committee, h shardkit.Height, view uint64) int {
+			if h > slept {
+				return 3
+			}
+			return int(h % 3)
+		}
+		if i == 3 {
+			app = newSlow(cfg.App)
+			cfg.App = app
+		}
+	})
+	defer c.close()
+	c.apps[3] = c.apps[0] // not yet
+	c.reach(t, slept)
+	close(app.free)
+	c.apps[3] = app.ledger
+	c.reach(t, limit)
+	app.mu.Lock()
+	defer app.mu.Unlock()
+	for hash, n := range app.asked {
+		if n > 1 {
+			t.Errorf("block %v was judged %d times", hash, n)
+		}
+	}
+}
+
+// TestNodeNeverWaits runs committees as fast as they go. However far some get
+// behind for want of a processor, nobody may wait for a timer.
+func TestNodeNeverWaits(t *testing.T) {
+	c := newCluster(t, 16, counting(16), 200, func(_ int, cfg *fbft.NodeConfig) { patient(cfg) })
+	defer c.close()
+	c.reach(t, 200)
+}
+
+// TestNodeFollows: a node without a vote hears nothing of its own, and asks.
+func TestNodeFollows(t *testing.T) {
+	c := newCluster(t, 5, counting(5), 30, func(i int, cfg *fbft.NodeConfig) {
+		patient(cfg)
+		cfg.Core.Leader = func(_ *fbft.Committee, h shardkit.Height, _ uint64) int { return int(h % 4) }
+		if i == 4 {
+			cfg.Core.Signer = nil
+		}
+	})
+	defer c.close()
+	c.reach(t, 30)
+}
