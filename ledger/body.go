@@ -17,6 +17,9 @@ const (
 	MaxTransactions = 1 << 17
 )
 
+// hashPiece is the number of transactions whose hashes are worth a goroutine.
+const hashPiece = 256
+
 // MaxCertificate bounds the certificate kept with a block.
 const MaxCertificate = 1 << 20
 
@@ -72,19 +75,34 @@ func DecodeBody(data []byte) (*Body, error) {
 		}
 	}
 	if n := r.Count(MaxTransactions, minTransaction); n > 0 {
-		b.Transactions = make([]Transaction, n)
-		var scratch []byte
-		for i := range b.Transactions {
-			b.Transactions[i].decode(r, data[len(data)-r.Len():], &scratch)
-			if r.Err() != nil {
-				return nil, fmt.Errorf("ledger: body: transaction %d: %w", i, r.Err())
-			}
+		if err := b.decodeTransactions(r, data, n); err != nil {
+			return nil, err
 		}
 	}
 	if err := r.Close(); err != nil {
 		return nil, fmt.Errorf("ledger: body: %w", err)
 	}
 	return b, nil
+}
+
+// decodeTransactions reads n transactions off r, which are at the end of data.
+// Most of the time goes into their hashes, which do not wait for each other.
+func (b *Body) decodeTransactions(r *wire.Reader, data []byte, n int) error {
+	b.Transactions = make([]Transaction, n)
+	at := make([]int, n) // where each begins
+	for i := range b.Transactions {
+		at[i] = len(data) - r.Len()
+		if b.Transactions[i].decode(r); r.Err() != nil {
+			return fmt.Errorf("ledger: body: transaction %d: %w", i, r.Err())
+		}
+	}
+	spread(n, (n+hashPiece-1)/hashPiece, func(lo, hi int) {
+		var scratch []byte
+		for i := lo; i < hi; i++ {
+			scratch = b.Transactions[i].remember(data[at[i]:], scratch)
+		}
+	})
+	return nil
 }
 
 // UnmarshalBinary decodes what AppendBinary made and refuses everything else.

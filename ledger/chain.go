@@ -35,9 +35,12 @@ const (
 	keyHeader = "c/h/"    // height: checksum, header, certificate
 	keyBody   = "c/b/"    // height: body
 	keyNumber = "c/n/"    // hash of a header: its height
-	keyTx     = "c/t/"    // id of a transaction: height, place in the block
-	keyMoves  = "c/a/"    // address, height and place, both inverted so that the newest comes first: nothing
+	keyTx     = "c/t/"    // id of a transaction: checksum, height, place in the block, result
+	keyMoves  = "c/a/"    // address and Move, inverted so that the newest comes first: nothing
+	keyOrigin = "c/o/"    // id of a receipt's transaction, height, place among the arrivals: nothing
 	keyExtra  = "x/"      // the composition's own
+
+	keyArrival = "c/i/" // height, place: checksum, receipt, result
 
 	defaultStatePrefix = "s/"
 )
@@ -48,8 +51,9 @@ type ChainConfig struct {
 	Shard shardkit.ShardID
 	State StateConfig // Prefix empty: "s/". It must not begin with "c/" or "x/"
 
-	// Transactions keeps an index by id, for Transaction, and Accounts one by
-	// address, for History. They cover blocks committed while they are set.
+	// Transactions keeps an index by id, for Find and Arrivals, and Accounts one
+	// by address, for History. They cover blocks committed while they are set;
+	// results and arrivals are those that CommitExecuted and Apply are given.
 	Transactions bool
 	Accounts     bool
 }

@@ -32,16 +32,22 @@ type Rules struct {
 	After  func(ctx *Context, s KV, fees uint64, out *xshard.Outbox) error
 }
 
-// Executed is a block on a stage.
+// Executed is a block on a stage, and what came of it beside the state.
 type Executed struct {
-	Stage  *Stage
-	Body   *Body
-	Outbox *xshard.Outbox
-	Fees   uint64
+	Stage   *Stage
+	Body    *Body
+	Outbox  *xshard.Outbox
+	Fees    uint64
+	Results []Result  // of the transactions
+	Arrived []Arrival // receipts of other shards, in the order of Receive
 }
 
 // Execute runs a body on a stage, which the caller discards if an error comes
 // back: one that wraps ErrInvalid, or the store's.
+//
+// The signatures are checked beside the execution and the root of the state,
+// which cost less and depend on nothing that is found out there: what ran with
+// a false signature is discarded.
 func (r *Rules) Execute(h *Header, body []byte, st *Stage) (*Executed, error) {
 	x := &Executed{Stage: st}
 	var err error
@@ -51,16 +57,30 @@ func (r *Rules) Execute(h *Header, body []byte, st *Stage) (*Executed, error) {
 	if x.Body, err = DecodeBody(body); err != nil {
 		return nil, invalid(h, err)
 	}
+	signed := make(chan error, 1)
+	go func() { signed <- x.verify(r.Signatures) }()
+	if err = r.run(r.Context(h), h, x); err == nil {
+		_, err = st.Root()
+	}
+	// The signatures first: who gets blamed must not depend on which was faster.
+	if bad := <-signed; bad != nil {
+		return nil, invalid(h, bad)
+	}
+	return x, err
+}
+
+// verify checks all signatures and returns the first error.
+func (x *Executed) verify(cache *SignatureCache) error {
 	refs := make([]*Transaction, len(x.Body.Transactions))
 	for i := range refs {
 		refs[i] = &x.Body.Transactions[i]
 	}
-	for _, err := range VerifyBatch(refs, r.Signatures) {
+	for _, err := range VerifyBatch(refs, cache) {
 		if err != nil {
-			return nil, invalid(h, err)
+			return err
 		}
 	}
-	return x, r.run(r.Context(h), h, x)
+	return nil
 }
 
 // Context returns the context in which a block is executed, and built. Its
@@ -73,6 +93,8 @@ func (r *Rules) Context(h *Header) *Context {
 }
 
 func (r *Rules) run(ctx *Context, h *Header, x *Executed) (err error) {
+	ctx.Report = func(list []Result) { x.Results = list }
+	ctx.Arrived = func(rc *xshard.Receipt, res Result) { x.Arrived = append(x.Arrived, Arrival{*rc, res}) }
 	x.Outbox = newOutbox(ctx)
 	if r.Outbox != nil {
 		if x.Outbox, err = r.Outbox(x.Stage); err != nil {
@@ -124,7 +146,7 @@ func (c *Chain) Apply(b *Block, r *Rules) (*Executed, error) {
 		st.Discard()
 		return nil, err
 	}
-	return x, c.write(b, st, nil)
+	return x, c.write(b, x, nil)
 }
 
 // matches compares roots.

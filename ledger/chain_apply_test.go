@@ -16,7 +16,11 @@ import (
 // applied is a chain whose genesis pays the first accounts, and the rules of
 // its blocks.
 func applied(t testing.TB, store ledger.Store) (*ledger.Chain, *ledger.Rules) {
-	c, err := ledger.OpenChain(store, ledger.ChainConfig{Chain: testChain, State: ledger.StateConfig{Undo: 8}})
+	return appliedAs(t, store, ledger.ChainConfig{Chain: testChain, State: ledger.StateConfig{Undo: 8}})
+}
+
+func appliedAs(t testing.TB, store ledger.Store, cfg ledger.ChainConfig) (*ledger.Chain, *ledger.Rules) {
+	c, err := ledger.OpenChain(store, cfg)
 	require.NoError(t, err)
 	st := c.State().Begin()
 	for i := range 8 {
@@ -32,12 +36,16 @@ func applied(t testing.TB, store ledger.Store) (*ledger.Chain, *ledger.Rules) {
 	return c, &ledger.Rules{Signatures: ledger.NewSignatureCache(100)}
 }
 
-// propose builds the next block of c, with the rules' defaults.
+// propose builds the next block of c under the rules.
 func propose(t testing.TB, c *ledger.Chain, r *ledger.Rules, txs ...*ledger.Transaction) *ledger.Block {
 	head, _ := c.Head()
 	h := ledger.Header{Chain: testChain, Height: head.Height + 1, Parent: head.Hash(), Time: head.Time + 1}
 	st, out := c.State().Begin(), outbox(0, 1)
-	p, err := ledger.Pick(r.Context(&h), st, txs, ledger.Transfer{}, out, ledger.Limits{})
+	ctx := r.Context(&h)
+	if r.Before != nil {
+		require.NoError(t, r.Before(ctx, st, nil, out))
+	}
+	p, err := ledger.Pick(ctx, st, txs, ledger.Transfer{}, out, ledger.Limits{})
 	require.NoError(t, err)
 	require.Len(t, p.Taken, len(txs))
 	require.NoError(t, ledger.Credit(st, &xshard.Receipt{To: ledger.Sink(), Amount: p.Fees}))

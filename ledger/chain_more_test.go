@@ -48,66 +48,6 @@ func TestChainRewind(t *testing.T) {
 	grow(t, openChain(t, store), 14)
 }
 
-// growTransfers commits two blocks with the transactions given and one with
-// none, and returns the chain.
-func growTransfers(t testing.TB, store ledger.Store, cfg ledger.ChainConfig, blocks ...[]ledger.Transaction) *ledger.Chain {
-	c, err := ledger.OpenChain(store, cfg)
-	require.NoError(t, err)
-	grow(t, c, 0)
-	for _, txs := range blocks {
-		b, st := next(t, c)
-		b.Body, err = (&ledger.Body{Transactions: txs}).AppendBinary(nil)
-		require.NoError(t, err)
-		b.Header.Body = ledger.BodyHash(b.Body)
-		require.NoError(t, c.Commit(b, st, nil))
-	}
-	return c
-}
-
-func TestChainIndexes(t *testing.T) {
-	cfg := chainConfig
-	cfg.Transactions, cfg.Accounts = true, true
-	a, b := *transfer(key(1), 0, addressOf(key(2)), 1, 1), *transfer(key(2), 0, addressOf(key(1)), 1, 1)
-	self := *transfer(key(1), 1, addressOf(key(1)), 1, 1)
-	store := ledger.NewMemStore()
-	c := growTransfers(t, store, cfg, []ledger.Transaction{a, b}, []ledger.Transaction{self}, nil)
-
-	for _, want := range []struct {
-		tx    *ledger.Transaction
-		h     shardkit.Height
-		place int
-	}{{&a, 1, 0}, {&b, 1, 1}, {&self, 2, 0}} {
-		tx, h, place, err := c.Transaction(want.tx.ID())
-		require.NoError(t, err)
-		require.Equal(t, want.tx.ID(), tx.ID())
-		require.Equal(t, want.h, h)
-		require.Equal(t, want.place, place)
-	}
-	_, _, _, err := c.Transaction(shardkit.Hash{1})
-	require.ErrorIs(t, err, ledger.ErrNotFound)
-
-	type place struct {
-		h shardkit.Height
-		i int
-	}
-	history := func(a ledger.Address, limit int) (out []place) {
-		require.NoError(t, c.History(a, func(h shardkit.Height, i int) bool {
-			out = append(out, place{h, i})
-			return len(out) < limit
-		}))
-		return out
-	}
-	require.Equal(t, []place{{2, 0}, {1, 1}, {1, 0}}, history(addressOf(key(1)), 9))
-	require.Equal(t, []place{{2, 0}, {1, 1}}, history(addressOf(key(1)), 2))
-	require.Equal(t, []place{{1, 1}, {1, 0}}, history(addressOf(key(2)), 9))
-	require.Empty(t, history(addressOf(key(3)), 9))
-
-	require.NoError(t, c.Rewind(1, nil))
-	_, _, _, err = c.Transaction(self.ID())
-	require.ErrorIs(t, err, ledger.ErrNotFound)
-	require.Equal(t, []place{{1, 1}, {1, 0}}, history(addressOf(key(1)), 9))
-}
-
 // snapshot exports a chain of some blocks and accounts.
 func snapshot(t testing.TB, h shardkit.Height) (*ledger.Chain, []byte) {
 	c := openChain(t, ledger.NewMemStore())

@@ -75,22 +75,20 @@ func (c *Chain) viewOf(h *Header) (*View, error) {
 	return view, nil
 }
 
-// forgotten lists the index keys of blocks from lo to hi, both included.
-func (c *Chain) forgotten(lo, hi shardkit.Height) (keys [][]byte, err error) {
+// forgotten lists the keys of the blocks from lo to hi, both included, that do
+// not lie in order of height.
+func (c *Chain) forgotten(lo, hi shardkit.Height) ([][]byte, error) {
+	keys, err := c.unindex(lo, hi)
+	if err != nil {
+		return nil, err
+	}
 	for h := lo; h <= hi; h++ {
-		b, err := c.Block(h)
+		header, _, err := c.record(h)
 		if err != nil {
 			return nil, err
 		}
-		hash := b.Hash()
+		hash := header.Hash()
 		keys = append(keys, append([]byte(keyNumber), hash[:]...))
-		index, err := c.index(b)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range index {
-			keys = append(keys, p[0])
-		}
 	}
 	return keys, nil
 }

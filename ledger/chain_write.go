@@ -23,7 +23,7 @@ func (c *Chain) Init(genesis *Block, st *Stage) error {
 	if err := c.check(genesis); err != nil {
 		return err
 	}
-	return c.write(genesis, st, nil)
+	return c.write(genesis, &Executed{Stage: st}, nil)
 }
 
 // InitAt makes b, with the state that was restored for it in the same store,
@@ -82,10 +82,17 @@ func (c *Chain) checkFirst(b *Block) error {
 // to read, and may be nil. When Commit returns nil the block is durable; after
 // an error of the store the chain must be opened again to find out.
 func (c *Chain) Commit(b *Block, st *Stage, extra iter.Seq2[[]byte, []byte]) error {
+	return c.CommitExecuted(b, &Executed{Stage: st}, extra)
+}
+
+// CommitExecuted is Commit with all that executing the block has left: the
+// indexes then know results and arrivals as well. Of x only Stage must be
+// there.
+func (c *Chain) CommitExecuted(b *Block, x *Executed, extra iter.Seq2[[]byte, []byte]) error {
 	if err := c.follows(b); err != nil {
 		return err
 	}
-	return c.write(b, st, extra)
+	return c.write(b, x, extra)
 }
 
 // follows checks that b is well-formed and can be the next block.
@@ -126,15 +133,15 @@ func (c *Chain) check(b *Block) error {
 }
 
 // write commits stage and block together.
-func (c *Chain) write(b *Block, st *Stage, extra iter.Seq2[[]byte, []byte]) error {
-	root, err := st.Root()
+func (c *Chain) write(b *Block, x *Executed, extra iter.Seq2[[]byte, []byte]) error {
+	root, err := x.Stage.Root()
 	if err != nil {
 		return err
 	}
 	if root != b.Header.State {
 		return fmt.Errorf("ledger: block %d: state root %v, header has %v", b.Header.Height, root, b.Header.State)
 	}
-	index, err := c.index(b)
+	index, err := c.index(b, x)
 	if err != nil {
 		return err
 	}
@@ -143,7 +150,7 @@ func (c *Chain) write(b *Block, st *Stage, extra iter.Seq2[[]byte, []byte]) erro
 		first = firstBlock{h, !c.bodiless(h)}
 	}
 	state := c.State()
-	if err := state.Commit(st, uint64(b.Header.Height), c.pairs(b, first, index, extra)); err != nil {
+	if err := state.Commit(x.Stage, uint64(b.Header.Height), c.pairs(b, first, index, extra)); err != nil {
 		return err
 	}
 	c.moved(b, first, state)
@@ -160,7 +167,7 @@ func (c *Chain) moved(b *Block, first firstBlock, state *State) {
 }
 
 // pairs are the keys that a block sets beside the state.
-func (c *Chain) pairs(b *Block, first firstBlock, index [][2][]byte, extra iter.Seq2[[]byte, []byte]) iter.Seq2[[]byte, []byte] {
+func (c *Chain) pairs(b *Block, first firstBlock, index []pair, extra iter.Seq2[[]byte, []byte]) iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) {
 		h := b.Header.Height
 		hash := b.Header.Hash()
@@ -175,7 +182,7 @@ func (c *Chain) pairs(b *Block, first firstBlock, index [][2][]byte, extra iter.
 			(len(b.Body) == 0 || yield(heightKey(keyBody, h), b.Body)) &&
 			yield(append([]byte(keyNumber), hash[:]...), wire.AppendU64(nil, uint64(h)))
 		for i := 0; ok && i < len(index); i++ {
-			ok = yield(index[i][0], index[i][1])
+			ok = yield(index[i].key, index[i].value)
 		}
 		if ok && extra != nil {
 			extraPairs(extra)(yield)

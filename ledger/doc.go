@@ -8,9 +8,10 @@
 //
 //   - [Transaction] and its signatures: one key or k of n, checked in batches
 //     with [VerifyBatch] and remembered in a [SignatureCache].
-//   - [Executor]: what transactions mean. [Transfer] is built in; [ExecuteBlock]
-//     runs the transactions of a block, on several processors if an [Accessor]
-//     tells what they touch, and [Pick] builds one.
+//   - [Executor]: what transactions mean. [Transfer] is built in, [Kinds] puts
+//     several together; [ExecuteBlock] runs the transactions of a block, on
+//     several processors if an [Accessor] tells what they touch, and [Pick]
+//     builds one.
 //   - [FeeMarket]: what they pay: [BaseFee], [Monopolist], [RandomHalves].
 //   - [Mempool]: transactions that wait.
 //   - [State]: an authenticated map of keys to values with a root before the
@@ -19,7 +20,10 @@
 //   - [Chain]: headers, bodies, indexes and state in one store, one atomic
 //     durable batch per block; [Chain.Apply] validates under [Rules] and
 //     commits, [Chain.Rewind] goes back, [Chain.Export] and [Chain.Import] move
-//     a state as a file that proves itself.
+//     a state as a file that proves itself. If asked to, a chain answers what
+//     wallets and explorers want to know: [Chain.Find] where a transaction is
+//     and what it paid, [Chain.Arrivals] what it paid out from another shard,
+//     [Chain.History] what happened to an account.
 //
 // Nothing here decides which block is the next: that is consensus, package
 // fbft. How the parts make a node is in examples/chain.
@@ -50,7 +54,8 @@
 //
 // A transfer to an account of another shard takes the amount off here and
 // leaves a receipt in the block's outbox (package xshard); the other shard
-// pays it out with [Credit], which cannot fail.
+// pays it out with [Receive], which cannot fail: other kinds of receipts are
+// for executors that are a [Receiver].
 //
 // # How to use it
 //

@@ -24,6 +24,11 @@ func bodyOf(b testing.TB, n, m int, sign bool) []ledger.Transaction {
 		}
 		body.Transactions[i] = *tx
 	}
+	return decodedBody(b, &body)
+}
+
+// decodedBody returns the transactions of a body as a validator has them.
+func decodedBody(b testing.TB, body *ledger.Body) []ledger.Transaction {
 	enc, err := body.AppendBinary(nil)
 	require.NoError(b, err)
 	dec, err := ledger.DecodeBody(enc)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha512"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 
@@ -53,7 +54,7 @@ func VerifyBatch(txs []*Transaction, cache *SignatureCache) []error {
 		seals[i] = sealOf(tx)
 	}
 	seen := cache.seen(seals)
-	var todo []signature
+	todo, room := makeRoom(txs, seen)
 	for i, tx := range txs {
 		if seen != nil && seen[i] {
 			continue
@@ -62,7 +63,7 @@ func VerifyBatch(txs []*Transaction, cache *SignatureCache) []error {
 			errs[i] = tx.refuse(ReasonMalformed, "%v", err)
 			continue
 		}
-		todo = appendSignatures(todo, i, tx)
+		todo = appendSignatures(todo, i, tx, &room)
 	}
 	good := verifyAll(todo)
 	for i := range todo {
@@ -74,8 +75,23 @@ func VerifyBatch(txs []*Transaction, cache *SignatureCache) []error {
 	return errs
 }
 
-func appendSignatures(todo []signature, i int, tx *Transaction) []signature {
-	message := tx.SignBytes()
+// makeRoom returns room for the signatures that are to be checked, and for
+// what they sign.
+func makeRoom(txs []*Transaction, seen []bool) ([]signature, []byte) {
+	n, size := 0, 0
+	for i, tx := range txs {
+		if seen == nil || !seen[i] {
+			n++
+			size += len(signTag) + tx.signedSize()
+		}
+	}
+	return make([]signature, 0, n), make([]byte, 0, size)
+}
+
+func appendSignatures(todo []signature, i int, tx *Transaction, room *[]byte) []signature {
+	from := len(*room)
+	*room = tx.appendSigned(append(*room, signTag...))
+	message := (*room)[from:len(*room):len(*room)]
 	if tx.Multi == nil {
 		return append(todo, signature{tx: i, key: tx.From[:], message: message, sig: tx.Signature[:]})
 	}
@@ -86,27 +102,33 @@ func appendSignatures(todo []signature, i int, tx *Transaction) []signature {
 	return todo
 }
 
-// verifyAll spreads equal batches over the processors.
+// verifyAll checks equal batches on all processors.
 func verifyAll(todo []signature) []bool {
 	good := make([]bool, len(todo))
-	workers := min(runtime.GOMAXPROCS(0), (len(todo)+minBatch-1)/minBatch)
-	if workers <= 1 && len(todo) <= maxBatch {
-		verifyChunk(todo, good)
-		return good
-	}
-	chunks := workers * ((len(todo) + workers*maxBatch - 1) / (workers * maxBatch))
-	bound := func(i int) int { return i * len(todo) / chunks }
-	var wg sync.WaitGroup
-	for w := range workers {
-		wg.Go(func() {
-			for i := w; i < chunks; i += workers {
-				lo, hi := bound(i), bound(i+1)
-				verifyChunk(todo[lo:hi], good[lo:hi])
-			}
-		})
-	}
-	wg.Wait()
+	workers := max(1, min(runtime.GOMAXPROCS(0), (len(todo)+minBatch-1)/minBatch))
+	batches := workers * ((len(todo) + workers*maxBatch - 1) / (workers * maxBatch))
+	spread(len(todo), batches, func(lo, hi int) { verifyChunk(todo[lo:hi], good[lo:hi]) })
 	return good
+}
+
+// spread divides n things into equal pieces and calls fn for each piece that
+// holds something, on all processors. One that has other work takes fewer.
+func spread(n, pieces int, fn func(lo, hi int)) {
+	bound := func(i int) int { return i * n / pieces }
+	var next atomic.Int64
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < pieces; i = int(next.Add(1)) - 1 {
+			if lo, hi := bound(i), bound(i+1); lo < hi {
+				fn(lo, hi)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), pieces) - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
 }
 
 // verifyChunk checks a batch at once and, if that fails, searches it.

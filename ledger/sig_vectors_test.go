@@ -60,7 +60,7 @@ func TestBadEncodings(t *testing.T) {
 	require.NoError(t, err)
 	var tx Transaction
 	require.NoError(t, tx.UnmarshalBinary(enc))
-	good := appendSignatures(nil, 0, &tx)[0]
+	good := appendSignatures(nil, 0, &tx, new([]byte))[0]
 	require.True(t, verifyTogether([]signature{good}))
 	bad := func(change func(s *signature)) {
 		s := signature{key: append([]byte(nil), good.key...), message: good.message, sig: append([]byte(nil), good.sig...)}

@@ -104,20 +104,19 @@ func (tx *Transaction) AppendBinary(b []byte) ([]byte, error) {
 func (tx *Transaction) UnmarshalBinary(data []byte) error {
 	var t Transaction
 	r := wire.NewReader(data)
-	var scratch []byte
-	t.decode(r, data, &scratch)
+	t.decode(r)
 	if err := r.Close(); err != nil {
 		return fmt.Errorf("ledger: transaction: %w", err)
 	}
+	t.remember(data, nil)
 	t.Memo, t.Payload = bytes.Clone(t.Memo), bytes.Clone(t.Payload)
 	*tx = t
 	return nil
 }
 
-// decode reads one transaction off r. rest is the input from the transaction
-// on, of which r has read nothing; scratch is reused from one call to the
-// next. Memo and Payload alias the input.
-func (tx *Transaction) decode(r *wire.Reader, rest []byte, scratch *[]byte) {
+// decode reads one transaction off r. Memo and Payload alias the input. What
+// is decoded is to be remembered.
+func (tx *Transaction) decode(r *wire.Reader) {
 	r.Expect(txFormat, "transaction format")
 	tx.Kind = r.U8()
 	auth := r.U8()
@@ -137,19 +136,20 @@ func (tx *Transaction) decode(r *wire.Reader, rest []byte, scratch *[]byte) {
 		tx.Gas = r.U64()
 		tx.Payload = some(r.Bytes(MaxPayload))
 	}
-	signed := len(rest) - r.Len()
 	if auth == authMulti {
 		tx.Multi = decodeMulti(r, tx.From)
 	} else {
 		copy(tx.Signature[:], r.Fixed(len(tx.Signature)))
 	}
-	if r.Err() != nil {
-		return
-	}
-	buf := append(append((*scratch)[:0], signTag...), rest[:signed]...)
-	sender := tx.Sender()
-	tx.id, tx.sender, tx.cached = sha256.Sum256(buf), sender, true
-	*scratch = buf
+}
+
+// remember keeps id and sender. enc is the input from the transaction on;
+// scratch is returned to be used again.
+func (tx *Transaction) remember(enc, scratch []byte) []byte {
+	scratch = append(append(scratch[:0], signTag...), enc[:tx.signedSize()]...)
+	tx.id, tx.sender = sha256.Sum256(scratch), tx.Sender()
+	tx.cached = true
+	return scratch
 }
 
 // some turns an empty byte string into nil, so that decoding gives one value
