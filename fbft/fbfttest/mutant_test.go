@@ -3,6 +3,7 @@ package fbfttest_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/shardkit/shardkit"
@@ -329,6 +330,39 @@ func playSendFirst(m mutant.Set) error {
 	return s.Err()
 }
 
+// playSplit: the adversaries announce A to 0 and B to 1, and show each a
+// certificate by it and themselves, which is too little.
+func playSplit(cfg fbfttest.LabConfig) error {
+	l, err := fbfttest.NewLab(cfg)
+	if err != nil {
+		return err
+	}
+	f := l.Forger(1)
+	leader := cfg.Leaders[0]
+	for i, h := range [][]byte{[]byte("one block"), []byte("another block")} {
+		signers := append([]int{i}, cfg.Silent...)
+		_ = l.Send(leader, i, f.Announce(h, []byte("ref"), nil))
+		for _, phase := range []fbft.Phase{fbft.Prepare, fbft.Commit} {
+			ct := f.Certificate(phase, 0, hash(h), none, signers...)
+			_ = l.Send(leader, i, f.CertificateMessage(ct, false))
+		}
+	}
+	return l.Err()
+}
+
+// playQuorumLess: with a quorum of two among four, an honest member and the
+// adversary are one.
+func playQuorumLess(m mutant.Set) error {
+	return playSplit(fbfttest.LabConfig{Silent: []int{3}, Leaders: []int{3}, Core: fbft.Config{Mutant: m}})
+}
+
+// playCountHeads: three members with weight 3 of 11 are adversaries. An honest
+// one with weight 4 and they are four heads of five.
+func playCountHeads(m mutant.Set) error {
+	return playSplit(fbfttest.LabConfig{Nodes: 5, Weights: []uint64{4, 4, 1, 1, 1}, Silent: []int{2, 3, 4},
+		Leaders: []int{4}, Core: fbft.Config{Mutant: m}})
+}
+
 // playRepeat: 2 has committed, its vote was lost, and then its timer ran out.
 // Repeating alone is enough for the others to decide.
 func playRepeat(m mutant.Set) error {
@@ -362,12 +396,13 @@ func TestMutants(t *testing.T) {
 		mutant.NoView:           playNoView,
 		mutant.ForgetVotes:      playForgetVotes,
 		mutant.SendFirst:        playSendFirst,
+		mutant.QuorumLess:       playQuorumLess,
+		mutant.CountHeads:       playCountHeads,
 		mutant.RepeatOne:        playRepeat,
 	}
 	// Seeds that are known to show a mutant; any others are found by search.
 	known := map[mutant.Set]int{
-		mutant.QuorumLess: 128, mutant.OwnLock: 262, mutant.EnterExact: 949,
-		mutant.TimerFromReport: 362, mutant.ReportUnheld: 1135,
+		mutant.OwnLock: 262, mutant.EnterExact: 949, mutant.TimerFromReport: 362, mutant.ReportUnheld: 1135,
 	}
 	caught := 0
 	list := mutant.List()
@@ -391,6 +426,9 @@ func TestMutants(t *testing.T) {
 		if err == nil {
 			t.Errorf("not caught: %s", m.Name)
 			continue
+		}
+		if m.Safety && strings.Contains(err.Error(), "not at height") {
+			t.Errorf("%s: it only stalls: %v", m.Name, err)
 		}
 		caught++
 		t.Logf("%s: %s: %.60v", m.Name, how, err)
