@@ -33,6 +33,11 @@ type Dropped struct {
 // on the same state, with the same result. Candidates for which there was no
 // space, or that the market left out, are passed over without being dropped.
 // The error is the state's; s is then to be discarded.
+//
+// It uses one processor whatever Context.Workers says: which candidates fit
+// depends on which of those before them succeeded, so that running them side by
+// side would mean running many twice, and a block of transfers is executed in a
+// tenth of the time in which its signatures are checked.
 func Pick(ctx *Context, s KV, candidates []*Transaction, ex Executor, out *xshard.Outbox, lim Limits) (*Picked, error) {
 	p := new(Picked)
 	if ctx.Market != nil {

@@ -159,7 +159,7 @@ func (m *Mempool) Add(tx *Transaction, acc Account, height shardkit.Height) erro
 	if err := m.fits(q, at, old, p, acc); err != nil {
 		return err
 	}
-	if m.hopeless(p, old) {
+	if m.hopeless(p) {
 		return tx.refuse(ReasonFull, "%d transactions, %d bytes", len(m.byID), m.bytes)
 	}
 	if old != nil {
@@ -225,10 +225,11 @@ func (m *Mempool) fits(q *queue, at int, old *pending, p *pending, acc Account) 
 
 // hopeless reports whether a full pool would drop p at once, as it does under
 // load: nothing is then moved. If the last in line is worth as much as p bids,
-// so is every tail, p's own sender's too, and p would come after it.
-func (m *Mempool) hopeless(p, old *pending) bool {
+// so is every tail, p's own sender's too, and p would come after it. One that
+// replaces another is never hopeless: that one's queue ends with less.
+func (m *Mempool) hopeless(p *pending) bool {
 	full := len(m.byID) >= m.cfg.MaxCount || m.bytes+int(p.price.size) > m.cfg.MaxBytes
-	return full && old == nil && len(m.tails.items) > 0 && !m.tails.items[0].last().worth.below(p.price)
+	return full && len(m.tails.items) > 0 && !m.tails.items[0].last().worth.below(p.price)
 }
 
 // makeRoom drops the worst transactions until the pool is within its bounds.

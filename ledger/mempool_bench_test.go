@@ -109,3 +109,52 @@ func BenchmarkMempool(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkMempoolLoad is a pool of 100,000 in a chain whose blocks hold
+// 10,000, when as many, twice and four times as many are offered between two
+// blocks, with fees at random: the cost of an offered transaction, selecting
+// the block and taking notice of it included, and how full the blocks are.
+func BenchmarkMempoolLoad(b *testing.B) {
+	const pending, block = 100_000, 10_000
+	for _, load := range []int{1, 2, 4} {
+		b.Run(fmt.Sprintf("pending=%d/load=%d", pending, load), func(b *testing.B) {
+			m := ledger.NewMempool(ledger.MempoolConfig{MaxCount: pending})
+			sender, included, offered := 0, 0, 0
+			offer := func(n int) []*ledger.Transaction {
+				txs := make([]*ledger.Transaction, n)
+				for i := range txs { // every one from somebody else
+					sender++
+					enc, err := unsigned(sender, 0, 1+uint64(sender*7919%1_000_003)).AppendBinary(nil)
+					require.NoError(b, err)
+					txs[i] = new(ledger.Transaction)
+					require.NoError(b, txs[i].UnmarshalBinary(enc))
+				}
+				return txs
+			}
+			for _, tx := range offer(pending) {
+				require.NoError(b, m.Add(tx, rich, 0))
+			}
+			height := shardkit.Height(0)
+			b.ResetTimer()
+			for b.Loop() {
+				b.StopTimer()
+				txs := offer(load * block)
+				b.StartTimer()
+				height++
+				for _, tx := range txs {
+					_ = m.Add(tx, rich, height)
+				}
+				picked := m.Select(block, 64<<20, nil)
+				m.Committed(height, func(yield func(ledger.Address, ledger.Account) bool) {
+					for _, tx := range picked {
+						yield(tx.Sender(), ledger.Account{Nonce: 1, Balance: 1})
+					}
+				})
+				included += len(picked)
+				offered += len(txs)
+			}
+			b.ReportMetric(float64(offered)/b.Elapsed().Seconds(), "offered/s")
+			b.ReportMetric(float64(included)/float64(b.N), "tx/block")
+		})
+	}
+}

@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"maps"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -159,4 +160,110 @@ func TestMempoolCommitted(t *testing.T) {
 	require.Equal(t, 2*unsigned(1, 0, 0).Size(), m.Bytes())
 	require.NotNil(t, m.Get(unsigned(1, 2, 10).ID()))
 	require.Nil(t, m.Get(unsigned(1, 1, 10).ID()))
+}
+
+// TestMempoolReplacement: both the fee and what it is per byte must rise.
+func TestMempoolReplacement(t *testing.T) {
+	m := ledger.NewMempool(ledger.MempoolConfig{Bump: 25})
+	require.NoError(t, m.Add(unsigned(1, 0, 100), rich, 0))
+	require.NoError(t, m.Add(unsigned(1, 1, 7), rich, 0))
+	requireReason(t, ledger.ReasonFee, m.Add(unsigned(1, 0, 124), rich, 0))
+	long := unsigned(1, 0, 130)
+	long.Memo = make([]byte, 128)
+	requireReason(t, ledger.ReasonFee, m.Add(long, rich, 0))
+	require.NoError(t, m.Add(unsigned(1, 0, 125), rich, 0))
+	require.Equal(t, []uint64{125, 7}, fees(m.Select(9, 9999, nil)))
+	require.False(t, m.Has(unsigned(1, 0, 100).ID()))
+	require.Equal(t, 2*unsigned(1, 0, 0).Size(), m.Bytes())
+
+	// In a full pool too, and when it is itself the cheapest.
+	m = ledger.NewMempool(ledger.MempoolConfig{MaxCount: 2})
+	require.NoError(t, m.Add(unsigned(1, 0, 10), rich, 0))
+	require.NoError(t, m.Add(unsigned(2, 0, 50), rich, 0))
+	require.NoError(t, m.Add(unsigned(1, 0, 11), rich, 0))
+	require.Equal(t, []uint64{50, 11}, fees(m.Select(9, 9999, nil)))
+}
+
+// TestMempoolAccountMoves gives Add an account that is further, or further
+// back, than the pool knew.
+func TestMempoolAccountMoves(t *testing.T) {
+	m := ledger.NewMempool(ledger.MempoolConfig{PerSender: 4})
+	at := func(nonce uint64) ledger.Account { return ledger.Account{Nonce: nonce, Balance: 1000} }
+	for n := range uint64(4) {
+		require.NoError(t, m.Add(unsigned(1, n, 10+n), at(0), 5))
+	}
+	require.NoError(t, m.Add(unsigned(1, 4, 14), at(2), 5))
+	require.Equal(t, 3, m.Len(), "two are used")
+	require.Equal(t, []uint64{12, 13, 14}, fees(m.Select(9, 9999, nil)))
+	require.NoError(t, m.Add(unsigned(1, 5, 15), at(2), 5))
+	// A block was taken back: the window begins earlier, the queue is full.
+	requireReason(t, ledger.ReasonSender, m.Add(unsigned(1, 1, 99), at(1), 5))
+	require.Empty(t, m.Select(9, 9999, nil), "they wait for the nonce again")
+	require.Equal(t, 4, m.Len())
+	m.Committed(6, maps.All(map[ledger.Address]ledger.Account{unsigned(1, 0, 0).Sender(): at(3)}))
+	require.Equal(t, []uint64{13, 14, 15}, fees(m.Select(9, 9999, nil)))
+	// The height never goes back.
+	old := unsigned(2, 0, 9)
+	old.Expiry = 6
+	requireReason(t, ledger.ReasonExpired, m.Add(old, rich, 2))
+}
+
+// TestMempoolMisses: a block that is nearly full is not worth a walk through
+// everything that does not fit.
+func TestMempoolMisses(t *testing.T) {
+	size := unsigned(0, 0, 0).Size()
+	for large, want := range map[int]int{60: 1, 64: 0, 90: 0} {
+		m := ledger.NewMempool(ledger.MempoolConfig{})
+		for i := range large {
+			tx := unsigned(i, 0, 1000)
+			tx.Memo = make([]byte, 100)
+			require.NoError(t, m.Add(tx, rich, 0))
+		}
+		require.NoError(t, m.Add(unsigned(large, 0, 1), rich, 0))
+		require.Len(t, m.Select(9, size, nil), want, "%d that do not fit", large)
+	}
+}
+
+// TestMempoolOverload offers as much as blocks can hold, twice, and four times
+// as much. The pool is full then, but blocks are as well, of dearer ones the
+// more there is to choose from, and every transaction is accounted for.
+func TestMempoolOverload(t *testing.T) {
+	const capacity, blocks = 100, 30
+	var last uint64
+	for _, load := range []int{1, 2, 4} {
+		rng := rand.New(rand.NewPCG(uint64(load), 8))
+		m := ledger.NewMempool(ledger.MempoolConfig{MaxCount: 5 * capacity})
+		accounts := map[ledger.Address]ledger.Account{}
+		var included, offered, gone int
+		var paid uint64
+		for height := range shardkit.Height(blocks) {
+			for range load * capacity {
+				tx := unsigned(rng.IntN(10*capacity), 0, 1+rng.Uint64N(1<<20))
+				acc := ledger.Account{Nonce: accounts[tx.Sender()].Nonce, Balance: rich.Balance}
+				tx.Nonce = acc.Nonce + rng.Uint64N(2)
+				before := m.Len()
+				err := m.Add(tx, acc, height) // refused, or it replaces one, or pushes one out
+				if err != nil && m.Len() != before || m.Len() > 5*capacity {
+					t.Fatalf("holds %d after %d: %v", m.Len(), before, err)
+				}
+				offered++
+				gone += before + 1 - m.Len()
+			}
+			touched := map[ledger.Address]ledger.Account{}
+			picked := m.Select(capacity, 1<<20, nil)
+			for _, tx := range picked {
+				acc := ledger.Account{Nonce: tx.Nonce + 1, Balance: rich.Balance}
+				touched[tx.Sender()], accounts[tx.Sender()] = acc, acc
+				paid += tx.Fee
+			}
+			m.Committed(height+1, maps.All(touched))
+			included += len(picked)
+			if load > 1 && height > 5 {
+				require.Len(t, picked, capacity, "load %d, height %d", load, height)
+			}
+		}
+		require.Equal(t, offered, included+gone+m.Len(), "load %d", load)
+		require.Greater(t, paid/uint64(included), last, "load %d", load)
+		last = paid / uint64(included)
+	}
 }
