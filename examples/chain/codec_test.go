@@ -42,6 +42,7 @@ func TestGolden(t *testing.T) {
 		"link":       {hex.EncodeToString(sampleItems().Links[1].encode()), "01" + "00000003" + "00000001" + "0000000106" + "0000000107" + "0000000108"},
 		"packet":     {hex.EncodeToString((&packet{Useful: true, Batch: []byte{1}, Sets: []byte{2}}).encode()), "01" + "0000000101" + "0000000102"},
 		"find":       {hex.EncodeToString(Find(2, 3, []shardkit.Hash{{4}})), "09" + "00000002" + "03" + "0000000000000003" + "00000001" + "04" + hex.EncodeToString(make([]byte, 31))},
+		"holdings":   {hex.EncodeToString(Holdings(3, ledger.Address{4}, []ledger.Address{{5}})), "09" + "00000000" + "06" + "0000000000000003" + "00000002" + "04" + zero[:62] + "05" + zero[:62]},
 	} {
 		require.Equal(t, got[1], got[0], name)
 	}
@@ -154,6 +155,7 @@ func FuzzDeliver(f *testing.F) {
 		f.Add(append(wire.AppendU32([]byte{p}, uint32(shard)), 1, 2, 3))
 	}
 	f.Add(Watch(shard))
+	f.Add(Holdings(1, ledger.Address{}, []ledger.Address{{}}))
 	b, _ := Submit(shard, 1, []ledger.Transaction{{}})
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -64,7 +64,8 @@
 //
 // A slot's voting key, VRF key and node each sign the whole slot, the account
 // and the chain; a node checks that, and that the rules of package estake allow
-// the order, before it admits the transaction. What an election counts is the
+// the order, before it admits the transaction. Holdings asks what an account has
+// with validators. What an election counts is the
 // stakes of the block that holds it, two epochs before the votes are cast.
 //
 // # How to drive it

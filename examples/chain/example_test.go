@@ -1,6 +1,7 @@
 package chain_test
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -11,7 +12,42 @@ import (
 	"github.com/shardkit/shardkit/estake"
 	"github.com/shardkit/shardkit/examples/chain"
 	"github.com/shardkit/shardkit/kad"
+	"github.com/shardkit/shardkit/ledger"
 )
+
+// An account of the beacon becomes a validator: it bonds tokens and registers
+// the keys of its node as a slot. Everything else is carried out in the same
+// way, by another order of package estake.
+func ExampleNewStaking() {
+	genesis := &chain.Genesis{Name: "example"}
+	identity, err := chain.NewIdentity(sha256.Sum256([]byte("node"))) // use a secret seed
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, 32)) // here too
+	account := ledger.AddressOf(key.Public().(ed25519.PublicKey))
+
+	slot, err := identity.SlotKeys(genesis.ID(), account)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	order := estake.Stake{Amount: 1_000_000, CommissionPPM: 50_000, MaxCommissionPPM: 100_000, Slots: []estake.SlotKeys{slot}}
+	tx, err := chain.NewStaking(genesis.ID(), order, 0, 10)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tx.Sign(key)
+	if _, err = chain.Submit(0, 1, []ledger.Transaction{tx}); err != nil { // to any member of the beacon
+		fmt.Println(err)
+		return
+	}
+	back, err := estake.DecodeTx(tx.Payload)
+	fmt.Println(tx.Kind == chain.KindStaking, back.(estake.Stake).Amount, err)
+	// Output: true 1000000 <nil>
+}
 
 // Four validators of a chain with one shard, in one process.
 func Example() {

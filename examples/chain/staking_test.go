@@ -11,6 +11,7 @@ import (
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/estake"
 	"github.com/shardkit/shardkit/fbft/bls"
+	"github.com/shardkit/shardkit/internal/wire"
 	"github.com/shardkit/shardkit/ledger"
 )
 
@@ -203,18 +204,53 @@ func TestStakingAdmission(t *testing.T) {
 	}
 }
 
+// TestHoldings: an account learns what it has bonded, and what it has earned.
+func TestHoldings(t *testing.T) {
+	w := newWorld(t, options{seed: 25, shards: 2, nodes: 8})
+	a := w.stakers.accounts[len(w.stakers.accounts)-1]
+	validators := []ledger.Address{w.stakers.accounts[0].addr, w.stakers.accounts[1].addr, {1}}
+	for i, order := range []estake.Tx{
+		estake.Delegate{Validator: validators[0], Amount: 40_000}, estake.Delegate{Validator: validators[0], Amount: 50_000, Compound: true},
+	} {
+		w.net.Run(time.Duration(i+1) * 800 * time.Millisecond)
+		tx, err := NewStaking(w.genesis.ID(), order, uint64(i), 1)
+		require.NoError(t, err)
+		tx.Sign(a.key)
+		for _, id := range w.ids {
+			if w.nodes[id.node].replica(0) != nil {
+				require.Equal(t, []string{""}, w.submit(id.node, 0, []ledger.Transaction{tx}))
+			}
+		}
+	}
+	w.net.Run(6 * time.Second)
+	got := w.ask(w.wallet.validator(0), Holdings(7, a.addr, validators), 7).Holdings
+	require.Len(t, got, len(validators))
+	require.Equal(t, uint64(40_000), got[0].Plain)
+	require.Positive(t, got[0].Rewards)
+	require.Greater(t, got[0].Compound, uint64(50_000), "rewards were bonded at once")
+	require.Zero(t, got[1])
+	require.Zero(t, got[2])
+	require.Empty(t, w.ask(w.wallet.validator(0), wire.AppendU32(walletHead(0, walletHoldings, 8), 0), 8).Holdings)
+	require.Empty(t, w.faults)
+}
+
 // submit hands transactions to a node and returns its answer.
 func (w *world) submit(to shardkit.NodeID, shard shardkit.ShardID, txs []ledger.Transaction) []string {
 	const request = 1 << 40
 	msg, err := Submit(shard, request, txs)
 	require.NoError(w.t, err)
+	return w.ask(to, msg, request).Admitted
+}
+
+// ask hands a request to a node and returns its answer.
+func (w *world) ask(to shardkit.NodeID, msg []byte, request uint64) *Notice {
 	n := w.nodes[to]
 	require.NoError(w.t, n.Deliver(w.net.Now(), w.wallet.id, msg))
 	for {
 		rd := n.Ready()
 		for _, m := range rd.Messages {
 			if note, err := DecodeNotice(m.Data); err == nil && note.Request == request {
-				return note.Admitted
+				return note
 			}
 		}
 		for _, j := range rd.Jobs {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/estake"
 	"github.com/shardkit/shardkit/internal/wire"
 	"github.com/shardkit/shardkit/ledger"
 )
@@ -20,6 +21,7 @@ const (
 	walletFind                      // transaction ids; answered by noticeFound
 	walletMembers                   // answered by noticeMembers
 	walletAccounts                  // addresses; answered by noticeAccounts
+	walletHoldings                  // an account and validators; answered by noticeHoldings
 )
 
 const (
@@ -28,6 +30,7 @@ const (
 	noticeFound
 	noticeMembers
 	noticeAccounts
+	noticeHoldings
 )
 
 // Limits of the wallet protocol.
@@ -89,6 +92,18 @@ func Accounts(shard shardkit.ShardID, request uint64, list []ledger.Address) []b
 	return b
 }
 
+// Holdings encodes a question to the beacon for what an account has bonded with
+// validators, and for its rewards.
+func Holdings(request uint64, account ledger.Address, validators []ledger.Address) []byte {
+	b := walletHead(0, walletHoldings, request)
+	b = wire.AppendU32(b, uint32(1+len(validators)))
+	b = append(b, account[:]...)
+	for _, v := range validators {
+		b = append(b, v[:]...)
+	}
+	return b
+}
+
 func walletHead(shard shardkit.ShardID, kind uint8, request uint64) []byte {
 	b := wire.AppendU32([]byte{protoWallet}, uint32(shard))
 	return wire.AppendU64(append(b, kind), request)
@@ -101,6 +116,7 @@ type Notice struct {
 	Admitted []string          // one for each transaction of Submit: empty if admitted, else the reason
 	Found    []Fate            // one for each id of Find
 	Accounts []ledger.Account  // one for each address of Accounts
+	Holdings []estake.Position // one for each validator of Holdings
 	Members  []shardkit.NodeID // the committee of the shard's next block
 	Block    *BlockNotice
 }
@@ -136,6 +152,10 @@ func DecodeNotice(b []byte) (*Notice, error) {
 	case noticeAccounts:
 		for range r.Count(MaxFind, 16) {
 			n.Accounts = append(n.Accounts, ledger.Account{Nonce: r.U64(), Balance: r.U64()})
+		}
+	case noticeHoldings:
+		for range r.Count(MaxFind, 24) {
+			n.Holdings = append(n.Holdings, estake.Position{Plain: r.U64(), Compound: r.U64(), Rewards: r.U64()})
 		}
 	case noticeMembers:
 		for range r.Count(MaxSeats, 32) {
@@ -181,7 +201,7 @@ func (r *replica) wallet(now time.Duration, from shardkit.NodeID, body []byte) e
 	switch kind {
 	case walletSubmit:
 		return r.submit(from, request, rd)
-	case walletFind, walletAccounts:
+	case walletFind, walletAccounts, walletHoldings:
 		return r.lookUp(from, kind, request, rd)
 	case walletWatch, walletMembers:
 		if err := rd.Close(); err != nil {
@@ -406,11 +426,10 @@ func reasonOf(err error) string {
 	return "malformed"
 }
 
-// lookUp answers a wallet's question from the store, in a job: for the fate of
-// transactions, or for accounts.
+// lookUp answers a wallet's question from the store, in a job.
 func (r *replica) lookUp(from shardkit.NodeID, kind uint8, request uint64, rd *wire.Reader) error {
 	n := rd.Count(MaxFind, 32)
-	keys := make([]shardkit.Hash, n)
+	keys := make([][32]byte, n)
 	for i := range keys {
 		keys[i] = rd.Array32()
 	}
@@ -423,38 +442,64 @@ func (r *replica) lookUp(from shardkit.NodeID, kind uint8, request uint64, rd *w
 	r.core.wallets.admit++
 	chain, state := r.chain, r.chain.State()
 	r.job("ledger.find", n, func() any {
-		b := wire.AppendU32(nil, uint32(n))
-		if kind == walletFind {
-			for _, k := range keys {
-				b = wire.AppendU64(wire.AppendU64(b, heightAt(chain, keyIncluded(k))), heightAt(chain, keyDelivered(k)))
+		res := foundResult{to: from, request: request}
+		err := readState(state, func(st *ledger.Stage) (err error) {
+			switch kind {
+			case walletFind:
+				res.kind, res.data = noticeFound, findFates(chain, keys)
+			case walletAccounts:
+				res.kind = noticeAccounts
+				res.data, err = readAccounts(st, keys)
+			case walletHoldings:
+				res.kind = noticeHoldings
+				res.data, err = readHoldings(st, keys)
 			}
-			return foundResult{from, noticeFound, request, b}
-		}
-		accounts, err := readAccounts(state, keys)
+			return err
+		})
 		if err != nil {
-			return foundResult{}
+			res.kind = 0
 		}
-		for _, acc := range accounts {
-			b = wire.AppendU64(wire.AppendU64(b, acc.Nonce), acc.Balance)
-		}
-		return foundResult{from, noticeAccounts, request, b}
+		return res
 	})
 	return nil
 }
 
-func readAccounts(state *ledger.State, keys []shardkit.Hash) (out []ledger.Account, err error) {
-	err = readState(state, func(st *ledger.Stage) error {
-		out = out[:0]
-		for _, k := range keys {
-			acc, err := ledger.GetAccount(st, ledger.Address(k))
-			if err != nil {
-				return err
-			}
-			out = append(out, acc)
+// findFates says where transactions stand.
+func findFates(chain *ledger.Chain, ids [][32]byte) []byte {
+	b := wire.AppendU32(nil, uint32(len(ids)))
+	for _, id := range ids {
+		b = wire.AppendU64(wire.AppendU64(b, heightAt(chain, keyIncluded(id))), heightAt(chain, keyDelivered(id)))
+	}
+	return b
+}
+
+func readAccounts(st ledger.KV, list [][32]byte) ([]byte, error) {
+	b := wire.AppendU32(nil, uint32(len(list)))
+	for _, a := range list {
+		acc, err := ledger.GetAccount(st, a)
+		if err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	return out, err
+		b = wire.AppendU64(wire.AppendU64(b, acc.Nonce), acc.Balance)
+	}
+	return b, nil
+}
+
+// readHoldings says what an account, the first of the list, has with the
+// validators that follow.
+func readHoldings(st ledger.KV, list [][32]byte) ([]byte, error) {
+	if len(list) == 0 {
+		return wire.AppendU32(nil, 0), nil
+	}
+	b := wire.AppendU32(nil, uint32(len(list)-1))
+	for _, v := range list[1:] {
+		p, err := estake.Holding(st, v, list[0])
+		if err != nil {
+			return nil, err
+		}
+		b = wire.AppendU64(wire.AppendU64(wire.AppendU64(b, p.Plain), p.Compound), p.Rewards)
+	}
+	return b, nil
 }
 
 type foundResult struct {
