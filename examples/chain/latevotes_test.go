@@ -71,7 +71,7 @@ func TestLateVotes(t *testing.T) {
 		most = max(most, w.points(i))
 	}
 	t.Logf("points: %d at most, the far one %d, the silent one %d", most, w.points(far), w.points(silent))
-	require.Greater(t, 2*w.points(far), most, "paid for late votes as for others")
+	require.Greater(t, 3*w.points(far), most, "paid for late votes as for others")
 	require.Zero(t, w.points(silent))
 }
 
