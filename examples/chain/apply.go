@@ -327,6 +327,9 @@ func (x *execution) save() error {
 		}
 		oldest = min(oldest, st.Epoch)
 	}
+	if x.shard == 0 {
+		oldest = min(oldest, x.genesis.Params.keptEpoch(x.out.meta.Epoch))
+	}
 	if err := forget(x.stage, &x.out.meta, oldest, x.genesis.Params.Shards); err != nil {
 		return err
 	}

@@ -112,6 +112,16 @@ func (c *Committees) Seat(shard shardkit.ShardID, node shardkit.NodeID) (Seat, b
 	return Seat{}, false
 }
 
+// Has reports whether a node has a seat in any shard.
+func (c *Committees) Has(node shardkit.NodeID) bool {
+	for s := range c.Shards {
+		if _, ok := c.Seat(shardkit.ShardID(s), node); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // Nodes returns the nodes of a shard's committee in member order.
 func (c *Committees) Nodes(shard shardkit.ShardID) []shardkit.NodeID {
 	if c == nil || int(shard) >= len(c.Shards) {

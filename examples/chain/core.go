@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,6 +33,11 @@ type Config struct {
 	Held []shardkit.ShardID // shards whose store exists from a former life
 	Log  [][]byte           // durable records of former lives, in order
 	Wall uint64             // unix ms at now = 0
+
+	// Reporter is the key of an account of the beacon, with or without tokens,
+	// from which this node files evidence while it hosts a replica of the beacon.
+	// nil: it leaves that to others.
+	Reporter ed25519.PrivateKey
 
 	// Follow makes a node without a seat join as an observer of the beacon, by
 	// state sync.
@@ -102,6 +108,7 @@ type Event struct {
 	View      uint64         // Committed: in which it was decided
 	Signed    bool           // Committed: this node's signature is in the certificate
 	Err       error          // Refused
+	Evidence  []byte         // Accused: the Proof of an estake.Evidence
 }
 
 // EventKind says what an Event is about.
@@ -117,6 +124,7 @@ const (
 	Hosted                         // this node began to host a replica
 	Retired                        // this node ceased to host a replica
 	Refused                        // a peer's message was refused in a job
+	Accused                        // this node found evidence of a double signature
 )
 
 // The protocols that share the wire. The byte stands first in every message,
@@ -133,6 +141,7 @@ const (
 	protoWallet // from wallets
 	protoNotice // to wallets
 	protoKad
+	protoEvidence // to the beacon
 )
 
 // The refusals of Deliver that do not come from a part.
@@ -147,17 +156,18 @@ type Core struct {
 	cfg Config
 	id  shardkit.Hash
 
-	replicas []*replica // in order of shard
-	sets     []*Committees
-	log      recordLog
-	out      Ready
-	closing  map[shardkit.ShardID]int // stores of replicas that are gone, being closed
-	routes   routes
-	own      [][]byte // relay messages from one replica to another of this node
-	wallets  wallets
-	lives    uint64         // replicas made so far
-	newest   shardkit.Epoch // that any replica was ever in
-	chunks   uint64         // sent by replicas that are gone
+	replicas    []*replica // in order of shard
+	sets        []*Committees
+	log         recordLog
+	out         Ready
+	closing     map[shardkit.ShardID]int // stores of replicas that are gone, being closed
+	routes      routes
+	own         [][]byte // relay messages from one replica to another of this node
+	wallets     wallets
+	accusations []*accusation
+	lives       uint64         // replicas made so far
+	newest      shardkit.Epoch // that any replica was ever in
+	chunks      uint64         // sent by replicas that are gone
 }
 
 // New checks the configuration and sorts the durable records. The node does
@@ -345,6 +355,7 @@ func (c *Core) Tick(now time.Duration) {
 	for _, r := range slices.Clone(c.replicas) {
 		r.tick(now)
 	}
+	c.tickAccusations(now)
 	c.pump(now)
 	c.tickRoutes(now)
 }
@@ -356,6 +367,7 @@ func (c *Core) Wake() (at time.Duration, ok bool) {
 		a.sooner(r.wake())
 	}
 	a.sooner(c.routes.wake())
+	a.sooner(c.wakeAccusations())
 	return a.at, a.ok
 }
 

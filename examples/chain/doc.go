@@ -68,6 +68,15 @@
 // with validators. What an election counts is the
 // stakes of the block that holds it, two epochs before the votes are cast.
 //
+// # Double signatures
+//
+// Consensus finds evidence against whoever signs two statements that no honest
+// member signs both of. The node that finds it tells members of the beacon,
+// who file an estake.Evidence for each culprit from accounts of their own
+// (Config.Reporter); anybody else may do so as well (EvidenceProof). The state
+// of the beacon has the committees of every epoch whose offences can still be
+// punished. The culprit is slashed at once and elected no more.
+//
 // # How to drive it
 //
 //	node, err := chain.StartNode(chain.NodeConfig{
@@ -81,7 +90,7 @@
 //
 // # What it does not do
 //
-// Evidence is not wired in. Who stakes has an account on the beacon; one in
+// Evidence that a node has found and not yet filed is lost if it crashes. Who stakes has an account on the beacon; one in
 // another shard sends its tokens there first. One node serves one slot, once.
 // Blocks are not pruned. Sync of a shard whose whole
 // committee changed several times while the node was away starts from a fresh

@@ -142,7 +142,8 @@ func (n *Node) assemble(held []shardkit.ShardID, records [][]byte) error {
 	cfg, id := n.cfg, n.cfg.Identity
 	core := Config{
 		Genesis: cfg.Genesis, Self: id.ID(), Signer: id.Voting, Prove: id.Prove, Scheme: id.Scheme,
-		Open: n.open, Held: held, Log: records, Wall: uint64(time.Now().UnixMilli()), Follow: cfg.Follow,
+		Reporter: id.Reporter(cfg.Genesis.Params.Shards),
+		Open:     n.open, Held: held, Log: records, Wall: uint64(time.Now().UnixMilli()), Follow: cfg.Follow,
 	}
 	if cfg.Find {
 		core.Kad = &kad.Config{

@@ -15,11 +15,12 @@ import (
 // Identity is the secret side of a node: the key of its place on the network,
 // and the voting and VRF keys of its slot.
 type Identity struct {
-	Network ed25519.PrivateKey
-	Voting  *bls.SecretKey
-	VRF     *vrf.SecretKey
-	seed    [32]byte // of the coefficients of batch verification
-	keys    *bls.Keyring
+	Network  ed25519.PrivateKey
+	Voting   *bls.SecretKey
+	VRF      *vrf.SecretKey
+	seed     [32]byte // of the coefficients of batch verification
+	reporter [32]byte // of the account that files evidence
+	keys     *bls.Keyring
 }
 
 // NewIdentity derives the keys of a node from 32 secret bytes. Each key, and
@@ -29,7 +30,7 @@ func NewIdentity(seed [32]byte) (*Identity, error) {
 		return sha256.Sum256(append([]byte("shardkit/chain/key/"+tag+"/1"), seed[:]...))
 	}
 	net, vote, rand := derive("network"), derive("voting"), derive("vrf")
-	id := &Identity{Network: ed25519.NewKeyFromSeed(net[:]), seed: derive("batch"), keys: bls.NewKeyring(maxKeys)}
+	id := &Identity{Network: ed25519.NewKeyFromSeed(net[:]), seed: derive("batch"), reporter: derive("reporter"), keys: bls.NewKeyring(maxKeys)}
 	var err error
 	if id.Voting, err = bls.GenerateKey(vote[:]); err != nil {
 		return nil, fmt.Errorf("chain: identity: %w", err)

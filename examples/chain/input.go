@@ -35,6 +35,8 @@ func (r *replica) deliver(now time.Duration, from shardkit.NodeID, proto uint8, 
 		return r.draw.Deliver(now, from, body)
 	case protoGossip:
 		return r.gossip(now, from, body)
+	case protoEvidence:
+		return r.onEvidence(now, from, body)
 	case protoHint:
 		return r.onHint(now, from, body)
 	case protoWallet:
@@ -80,6 +82,8 @@ func (r *replica) own(now time.Duration, result any) {
 		r.onAdmitted(now, res)
 	case foundResult:
 		r.onFound(res)
+	case filedResult:
+		r.onFiled(res)
 	}
 }
 
@@ -199,6 +203,12 @@ func (r *replica) pumpConsensus(now time.Duration) bool {
 	}
 	for _, ct := range rd.Late {
 		r.keepLate(ct)
+	}
+	for _, ev := range rd.Evidence {
+		r.found(now, ev)
+	}
+	for _, b := range rd.Blame {
+		r.core.event(Event{Shard: r.shard, Kind: Refused, Err: fmt.Errorf("chain: peer %v: %s", b.Peer, b.What)})
 	}
 	for _, s := range rd.Serve {
 		r.onServe(s)

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"encoding/hex"
 	"testing"
 	"time"
 
@@ -209,4 +210,16 @@ func keysOf(seats []Seat) (keys [][]byte) {
 		keys = append(keys, s.VotingKey)
 	}
 	return keys
+}
+
+func TestLateGolden(t *testing.T) {
+	list := []lateVotes{{Height: 5, View: 1, Signers: fbft.Bitmap{3}, Aggregate: []byte{0xaa, 0xbb}}}
+	require.Equal(t, "00000001"+"0000000000000005"+"0000000000000001"+"0000000103"+"00000002aabb", hex.EncodeToString(encodeLate(list)))
+}
+
+func FuzzLate(f *testing.F) {
+	list := []lateVotes{{Height: 5, Signers: fbft.Bitmap{3}, Aggregate: []byte{1}}, {Height: 6, View: 2, Signers: fbft.Bitmap{1}, Aggregate: []byte{2}}}
+	reencode(f, encodeLate(list), func(b []byte) ([]lateVotes, error) {
+		return decodeLate(&ledger.Header{Height: 10, Late: b})
+	}, func(list []lateVotes) []byte { return append([]byte{}, encodeLate(list)...) })
 }

@@ -56,7 +56,7 @@ func newRules(id shardkit.Hash, shard shardkit.ShardID, g *Genesis, scheme Schem
 	}
 	kinds := ledger.Kinds{ledger.KindTransfer: ledger.Transfer{}}
 	if shard == 0 {
-		kinds[KindStaking] = &Staking{Params: g.Params.Stake, CheckSlot: r.checkSlot, mutant: m}
+		kinds[KindStaking] = &Staking{Params: g.Params.Stake, CheckSlot: r.checkSlot, CheckEvidence: r.checkEvidence, mutant: m}
 	}
 	r.executor = kinds
 	return r

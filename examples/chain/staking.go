@@ -62,9 +62,10 @@ func slotsOf(order estake.Tx) []estake.SlotKeys {
 // committee with a node in it twice could not exist. Staking keeps a list of
 // them in the state.
 type Staking struct {
-	Params        estake.Params
-	CheckSlot     func(account [32]byte, keys *estake.SlotKeys) error   // as in estake.Context
-	CheckEvidence func(slot *estake.Slot, proof *estake.Evidence) error // as in estake.Context
+	Params    estake.Params
+	CheckSlot func(account [32]byte, keys *estake.SlotKeys) error // as in estake.Context
+	// CheckEvidence is that of estake.Context, on a state; err is the state's.
+	CheckEvidence func(s ledger.KV, slot *estake.Slot, proof *estake.Evidence) (why, err error)
 
 	mutant mutant
 }
@@ -92,10 +93,17 @@ func (st *Staking) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transact
 	if err := enlist(o, tx, slotsOf(order)); err != nil {
 		return ledger.Result{}, err
 	}
+	var broken error // of the state: no verdict on the transaction
 	err = estake.Apply(o, st.Params, estake.Context{
-		Epoch: ctx.Epoch, Sender: sender, Bank: &bank{o, tx, st.mutant},
-		CheckSlot: st.CheckSlot, CheckEvidence: st.CheckEvidence,
+		Epoch: ctx.Epoch, Sender: sender, Bank: &bank{o, tx, st.mutant}, CheckSlot: st.CheckSlot,
+		CheckEvidence: func(slot *estake.Slot, proof *estake.Evidence) (why error) {
+			why, broken = st.CheckEvidence(o, slot, proof)
+			return errors.Join(why, broken)
+		},
 	}, order)
+	if broken != nil {
+		return ledger.Result{}, broken
+	}
 	var refused *estake.Refusal
 	if errors.As(err, &refused) {
 		return ledger.Result{}, refuse(tx, StakingReason(refused.Reason), "%s", refused.Detail)

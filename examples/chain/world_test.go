@@ -57,7 +57,8 @@ type options struct {
 	policy   string
 	blocks   uint32 // of an epoch
 	net      simnet.Config
-	stake    func(*estake.Params) // changes the rules
+	stake    func(*estake.Params)                                         // changes the rules
+	twist    func(n *simNode, list []shardkit.Message) []shardkit.Message // makes liars
 	mutant   mutant
 	who      int // the node that has the mutant; -1: all
 }
@@ -216,7 +217,8 @@ func (w *world) add(id *simIdentity, i int, follow bool) {
 		cfg := Config{
 			Genesis: w.genesis, Self: id.node, Signer: id.signer, Prove: id.vrf.Prove, Scheme: w.scheme, Possession: w.possession,
 			Log: log, Wall: wallStart + uint64(w.net.Now()/time.Millisecond), Follow: follow,
-			Timeout: 800 * time.Millisecond, Heartbeat: 500 * time.Millisecond, Small: 256,
+			Reporter: beaconKey(fmt.Sprint("reporter ", w.opt.seed, "/", i), uint32(w.opt.shards)),
+			Timeout:  800 * time.Millisecond, Heartbeat: 500 * time.Millisecond, Small: 256,
 			Open: func(s shardkit.ShardID, fresh bool) (ledger.Store, error) {
 				if disks[s] != nil && fresh {
 					w.old = append(w.old, Copy{id.node, s, disks[s]})
@@ -260,6 +262,9 @@ func (n *simNode) Effects() simnet.Effects {
 	}
 	if rd.Failed != nil {
 		n.w.fault("node %v: %v", n.id, rd.Failed)
+	}
+	if n.w.opt.twist != nil {
+		rd.Messages = n.w.opt.twist(n, rd.Messages)
 	}
 	return simnet.Effects{Records: rd.Records, Seq: rd.Seq, Prune: rd.Prune, Messages: rd.Messages, Jobs: rd.Jobs}
 }

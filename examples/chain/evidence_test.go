@@ -1,0 +1,257 @@
+package chain
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/estake"
+	"github.com/shardkit/shardkit/fbft"
+	"github.com/shardkit/shardkit/internal/wire"
+	"github.com/shardkit/shardkit/ledger"
+)
+
+// doubleVotes makes a node sign every commit vote of view 0 twice: once for
+// the block, once for another.
+func doubleVotes(liar func() *simIdentity) func(*simNode, []shardkit.Message) []shardkit.Message {
+	return func(n *simNode, list []shardkit.Message) []shardkit.Message {
+		if len(list) == 0 || n.id != liar().node {
+			return list
+		}
+		for _, m := range list {
+			rd := wire.NewReader(m.Data)
+			proto, shard := rd.U8(), shardkit.ShardID(rd.U32())
+			rd.U8() // version
+			kind := rd.U8()
+			rd.U32()
+			height, view, phase, block := shardkit.Height(rd.U64()), rd.U64(), fbft.Phase(rd.U8()), shardkit.Hash(rd.Array32())
+			r := n.replica(shard)
+			if rd.Err() != nil || proto != protoConsensus || kind != 2 || phase != fbft.Commit || view != 0 || !r.ready() || r.tip.height+1 != height {
+				continue
+			}
+			block[0] ^= 1
+			ct := fbft.Certificate{
+				Phase: phase, Epoch: r.tip.out.meta.next(), Height: height, Block: block, Committee: r.tip.out.committee.Hash(),
+			}
+			sig, err := liar().signer.Sign(ct.Statement(n.ID(), shard))
+			if err != nil {
+				panic(err)
+			}
+			const heading = 5 + 14
+			data := append([]byte(nil), m.Data[:heading+8+1]...)
+			data = append(append(data, block[:]...), make([]byte, 32)...)
+			m.Data = wire.AppendBytes(data, sig)
+			list = append(list, m)
+		}
+		return list
+	}
+}
+
+// TestDoubleVote: in a shard that is not the beacon somebody votes for two
+// blocks. It is found out, reported to the beacon, slashed, and elected no more;
+// nobody else is.
+func TestDoubleVote(t *testing.T) {
+	for _, real := range []bool{false, true} {
+		var w *world
+		opt := options{seed: 51, shards: 2, nodes: 10, real: real}
+		var liar int
+		opt.stake = func(p *estake.Params) { p.EvidenceEpochs, p.LockEpochs = 2, 5 }
+		opt.twist = doubleVotes(func() *simIdentity { return w.ids[liar] })
+		w = newWorld(t, opt)
+		homes := w.genesis.Homes()
+		for homes[w.ids[liar].node] != 1 {
+			liar++
+		}
+		banned := func() bool { return w.beacon() != nil && w.verdict(liar).Reason == estake.Banned }
+		require.True(t, w.net.RunUntil(banned, 10*time.Second), w.status())
+		require.Zero(t, w.beacon().tip.out.meta.Epoch, "none of those who saw it has a seat in the beacon")
+		st := w.beacon().chain.State().Begin()
+		burned, err := estake.Burned(st)
+		st.Discard()
+		require.NoError(t, err)
+		require.Positive(t, burned)
+		require.Positive(t, w.events[Accused])
+		if real {
+			break // the rest has nothing to do with signatures
+		}
+		unseated := func() bool {
+			sets := w.beacon().core.sets
+			return !sets[len(sets)-1].Has(w.ids[liar].node)
+		}
+		require.True(t, w.net.RunUntil(unseated, 20*time.Second), w.status())
+		w.net.Run(w.net.Now() + 4*time.Second)
+		for i := range w.ids {
+			require.Equal(t, i == liar, w.verdict(i).Reason == estake.Banned, "node %d", i)
+		}
+		w.wallet.stopped = true
+		require.True(t, w.net.RunUntil(w.wallet.idle, 20*time.Second), w.status())
+		require.Empty(t, w.faults)
+		require.True(t, w.audit().OK())
+	}
+}
+
+// TestEvidenceRefused: what does not prove that a slot's owner double-signed
+// in a shard and epoch of this chain punishes nobody.
+func TestEvidenceRefused(t *testing.T) {
+	w := newWorld(t, options{seed: 52, shards: 2, nodes: 8, stake: func(p *estake.Params) { p.EvidenceEpochs, p.LockEpochs = 2, 5 }})
+	w.wallet.stopped = true
+	past := func(e shardkit.Epoch) func() bool {
+		return func() bool { return w.beacon() != nil && w.beacon().committedEpoch() >= e }
+	}
+	require.True(t, w.net.RunUntil(past(1), 20*time.Second))
+	b := w.beacon()
+	const epoch = 0
+	state := func() *ledger.Stage { return w.beacon().chain.State().Begin() }
+	seats, ok, err := loadSeats(state(), epoch, 1)
+	require.NoError(t, err)
+	require.True(t, ok)
+	committee, err := b.rules.committee(seats)
+	require.NoError(t, err)
+	liar := w.of(seats[0])
+	// half is a vote of the liar.
+	half := func(chain shardkit.Hash, shard shardkit.ShardID, epoch shardkit.Epoch, block byte) fbft.Half {
+		ct := fbft.Certificate{Phase: fbft.Commit, Epoch: epoch, Height: 3, Block: shardkit.Hash{block}, Committee: committee.Hash()}
+		sig, err := liar.signer.Sign(ct.Statement(chain, shard))
+		require.NoError(t, err)
+		v, err := w.scheme(keysOf(seats))
+		require.NoError(t, err)
+		h := fbft.Half{Phase: fbft.Commit, Block: ct.Block, Signers: fbft.NewBitmap(len(seats))}
+		h.Signers.Set(0)
+		h.Aggregate, _ = v.Combine(ct.Statement(chain, shard), []int{0}, [][]byte{sig})
+		return h
+	}
+	proof := func(chain shardkit.Hash, shard shardkit.ShardID, epoch shardkit.Epoch, change func(*fbft.Evidence)) []byte {
+		ev := fbft.Evidence{Epoch: epoch, Height: 3, Committee: committee.Hash(), First: half(chain, shard, epoch, 1), Second: half(chain, shard, epoch, 2)}
+		if change != nil {
+			change(&ev)
+		}
+		raw, err := ev.AppendBinary(nil)
+		require.NoError(t, err)
+		return EvidenceProof(1, raw)
+	}
+	id := b.core.id
+	good := proof(id, 1, epoch, nil)
+	report := func(slot shardkit.Hash, epoch shardkit.Epoch, proof []byte, state *ledger.Stage) error {
+		key := beaconKey("somebody", 2)
+		public := [32]byte(key.Public().(ed25519.PublicKey))
+		acc, err := ledger.GetAccount(state, ledger.AddressOf(public[:]))
+		require.NoError(t, err)
+		tx, err := NewStaking(id, estake.Evidence{Slot: slot, Epoch: epoch, Proof: proof}, acc.Nonce, 0)
+		require.NoError(t, err)
+		tx.From = public
+		var m meta
+		require.NoError(t, load(state, keyMeta, &m))
+		ctx := &ledger.Context{Chain: id, Shards: 2, Epoch: m.next()}
+		_, err = b.rules.executor.Execute(ctx, state, &tx, nil)
+		return err
+	}
+	refused := func(why error, slot shardkit.Hash, epoch shardkit.Epoch, proof []byte) {
+		t.Helper()
+		require.ErrorContains(t, report(slot, epoch, proof, state()), string(StakingReason(why)))
+	}
+	guilty := seats[0].Slot
+	refused(estake.ErrEvidence, guilty, epoch, good[1:])
+	refused(estake.ErrEvidence, guilty, epoch, append(good[:len(good):len(good)], 0))
+	refused(estake.ErrEvidence, seats[1].Slot, epoch, good)
+	refused(estake.ErrEvidence, guilty, epoch, proof(shardkit.Hash{1}, 1, epoch, nil)) // another chain's votes
+	refused(estake.ErrEvidence, guilty, epoch, proof(id, 0, epoch, nil))               // another shard's
+	refused(estake.ErrEvidence, guilty, epoch+1, good)                                 // it claims another epoch
+	refused(estake.ErrEvidence, guilty, epoch, proof(id, 1, epoch, func(ev *fbft.Evidence) { ev.Height++ }))
+	refused(estake.ErrEvidence, guilty, epoch, proof(id, 1, epoch, func(ev *fbft.Evidence) { ev.Second = ev.First }))
+	refused(estake.ErrEvidence, seats[1].Slot, epoch, proof(id, 1, epoch, func(ev *fbft.Evidence) {
+		ev.First.Signers.Set(1)
+		ev.Second.Signers.Set(1)
+	}))
+	refused(estake.ErrUnknown, shardkit.Hash{1}, epoch, good)
+
+	once := state()
+	require.NoError(t, report(guilty, epoch, good, once))
+	other := proof(id, 1, epoch, func(ev *fbft.Evidence) { ev.Second = half(id, 1, epoch, 3) })
+	err = report(guilty, epoch, other, once)
+	require.ErrorContains(t, err, string(StakingReason(estake.ErrKnown)), "one epoch's offences are one")
+
+	// It stays good to the end of the evidence period and no longer, though
+	// every shard has left that epoch behind.
+	require.True(t, w.net.RunUntil(func() bool {
+		out := w.beacon().tip.out
+		return out.meta.Epoch == 2 && out.links[1].Epoch == 2 && w.beacon().committed == w.beacon().tip.height
+	}, 20*time.Second))
+	require.NoError(t, report(guilty, epoch, good, state()))
+	require.True(t, w.net.RunUntil(past(3), 20*time.Second))
+	refused(estake.ErrExpired, guilty, epoch, good)
+	require.True(t, w.net.RunUntil(past(4), 20*time.Second))
+	_, ok, err = loadSeats(state(), epoch, 1)
+	require.NoError(t, err)
+	require.False(t, ok, "the committees of an epoch whose offences are past go")
+}
+
+// committedEpoch is the epoch of the block after the committed state.
+func (r *replica) committedEpoch() shardkit.Epoch {
+	st := r.chain.State().Begin()
+	defer st.Discard()
+	var m meta
+	if err := load(st, keyMeta, &m); err != nil {
+		panic(err)
+	}
+	return m.next()
+}
+
+// of returns whose seat it is.
+func (w *world) of(s Seat) *simIdentity {
+	for _, id := range w.ids {
+		if id.node == s.Node {
+			return id
+		}
+	}
+	return nil
+}
+
+// TestEvidenceGossip: evidence from strangers, and floods of it, are not kept.
+func TestEvidenceGossip(t *testing.T) {
+	w := newWorld(t, options{seed: 53, shards: 2, nodes: 8})
+	w.net.Run(time.Second)
+	b := w.beacon()
+	now := w.net.Now()
+	require.ErrorContains(t, b.onEvidence(now, shardkit.NodeID{1}, []byte{1}), "without a seat")
+	seated := w.ids[0].node
+	if seated == b.core.cfg.Self {
+		seated = w.ids[1].node
+	}
+	require.ErrorContains(t, b.onEvidence(now, seated, make([]byte, estake.MaxEvidence+1)), "too long")
+	for i := range byte(100) {
+		require.NoError(t, b.onEvidence(now, seated, []byte{i}))
+	}
+	require.Len(t, b.core.accusations, maxFrom)
+	for i := range byte(100) {
+		b.core.accuse(now, b.core.cfg.Self, shardkit.Hash{1, i}, []byte{1, i})
+	}
+	require.Len(t, b.core.accusations, maxAccusations)
+	w.net.Run(now + time.Second)
+	require.Empty(t, b.core.accusations, "none of it is evidence")
+}
+
+func TestEvidenceProofGolden(t *testing.T) {
+	require.Equal(t, "01"+"00000007"+"00000002"+"abcd", hex.EncodeToString(EvidenceProof(7, []byte{0xab, 0xcd})))
+}
+
+func FuzzEvidenceProof(f *testing.F) {
+	type decoded struct {
+		shard shardkit.ShardID
+		ev    *fbft.Evidence
+	}
+	half := func(block byte) fbft.Half {
+		return fbft.Half{Phase: fbft.Commit, Block: shardkit.Hash{block}, Signers: fbft.Bitmap{1}, Aggregate: []byte{1}}
+	}
+	raw, _ := (&fbft.Evidence{Epoch: 1, Height: 2, First: half(1), Second: half(2)}).AppendBinary(nil)
+	reencode(f, EvidenceProof(3, raw), func(b []byte) (d decoded, err error) {
+		d.shard, d.ev, err = decodeEvidenceProof(b)
+		return d, err
+	}, func(d decoded) []byte {
+		raw, _ := d.ev.AppendBinary(nil)
+		return EvidenceProof(d.shard, raw)
+	})
+}
