@@ -187,16 +187,17 @@ func (s *Stage) compute() (subtree, error) {
 		return subtree{}, err
 	}
 	ch := s.collect()
-	s.state.shape.each(len(ch), func(i int) {
+	s.state.shape.each(len(ch), 64, func(i int) {
 		e := &s.entries.list[ch[i].entry]
-		ch[i].key = sha256.Sum256(e.name)
+		ch[i].key = hashOf(e.name)
 		if e.value != nil {
 			ch[i].leaf = leafOf(ch[i].key, e.value)
 		}
 	})
-	if err := s.state.shape.updateSide(&s.tree, &base, 0, ch, parent.load); err != nil {
+	if err := s.state.shape.apply(&base, ch, parent.load); err != nil {
 		return subtree{}, err
 	}
+	s.tree = base
 	s.changes, s.count, s.done = ch, treeCount(parent.count, ch), true
 	return s.tree, nil
 }

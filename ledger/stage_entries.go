@@ -12,8 +12,15 @@ import (
 type stageEntries struct {
 	seed  maphash.Seed
 	list  []stageEntry
-	slots []int32 // index of an entry + 1, or 0; a power of two of them, at most 3/4 in use
-	room  []byte  // the rest of a piece of memory
+	slots []stageSlot // a power of two of them, at most 3/4 in use
+	room  []byte      // the rest of a piece of memory
+}
+
+// stageSlot is empty or leads to an entry. The tag keeps a search from looking
+// at entries of other keys, which are all over the memory.
+type stageSlot struct {
+	tag uint32 // of the key's hash
+	at  int32  // index of the entry + 1; 0: empty
 }
 
 // expect makes room for n entries.
@@ -23,7 +30,7 @@ func (s *stageEntries) expect(n int) {
 	for size*3/4 < n {
 		size *= 2
 	}
-	s.slots = make([]int32, size)
+	s.slots = make([]stageSlot, size)
 }
 
 // find returns the entry of key, nil if there is none.
@@ -31,23 +38,22 @@ func (s *stageEntries) find(key []byte) *stageEntry {
 	if len(s.list) == 0 {
 		return nil
 	}
-	i := s.slots[s.slot(key)]
-	if i == 0 {
+	slot, _ := s.slot(key)
+	if slot.at == 0 {
 		return nil
 	}
-	return &s.list[i-1]
+	return &s.list[slot.at-1]
 }
 
-// slot returns where key is, or the free slot where it would be.
-func (s *stageEntries) slot(key []byte) uint64 {
-	mask := uint64(len(s.slots) - 1)
-	at := maphash.Bytes(s.seed, key) & mask
-	for {
-		i := s.slots[at]
-		if i == 0 || bytes.Equal(s.list[i-1].name, key) {
-			return at
+// slot returns where key is, or the free slot where it would be, and its tag.
+func (s *stageEntries) slot(key []byte) (*stageSlot, uint32) {
+	h := maphash.Bytes(s.seed, key)
+	tag, mask := uint32(h>>32), uint64(len(s.slots)-1)
+	for at := h & mask; ; at = (at + 1) & mask {
+		slot := &s.slots[at]
+		if slot.at == 0 || slot.tag == tag && bytes.Equal(s.list[slot.at-1].name, key) {
+			return slot, tag
 		}
-		at = (at + 1) & mask
 	}
 }
 
@@ -55,17 +61,23 @@ func (s *stageEntries) slot(key []byte) uint64 {
 // until the next call.
 func (s *stageEntries) entry(key []byte) *stageEntry {
 	if (len(s.list)+1)*4 > len(s.slots)*3 {
-		s.slots = make([]int32, max(16, 2*len(s.slots)))
-		for i := range s.list {
-			s.slots[s.slot(s.list[i].name)] = int32(i + 1)
-		}
+		s.grow()
 	}
-	at := s.slot(key)
-	if s.slots[at] == 0 {
+	slot, tag := s.slot(key)
+	if slot.at == 0 {
 		s.list = append(s.list, stageEntry{name: s.keep(key)})
-		s.slots[at] = int32(len(s.list))
+		*slot = stageSlot{tag, int32(len(s.list))}
 	}
-	return &s.list[s.slots[at]-1]
+	return &s.list[slot.at-1]
+}
+
+// grow doubles the table.
+func (s *stageEntries) grow() {
+	s.slots = make([]stageSlot, max(16, 2*len(s.slots)))
+	for i := range s.list {
+		slot, tag := s.slot(s.list[i].name)
+		*slot = stageSlot{tag, int32(i + 1)}
+	}
 }
 
 // keep returns a copy of b, never nil.

@@ -13,8 +13,9 @@ import (
 // into records of about checkpointPart bytes.
 //
 //	format  u8 = 1, version u64, root [32]
-//	tree    from the root on, left before right: 0xff for an inner node, else
-//	        the number of keys of a run u8 and, if above zero, its hash [32]
+//	tree    from the root on, left before right: 0xff for a node with four
+//	        children's children, else the number of keys of a run u8 and, if
+//	        above zero, its hash [32]
 const (
 	checkpointInner = 0xff
 	checkpointPart  = 1 << 20
@@ -53,8 +54,12 @@ func (s *State) Checkpoint() error {
 }
 
 func appendCheckpoint(b []byte, t *subtree) []byte {
-	if in, ok := t.node.(*treeInner); ok {
-		return appendCheckpoint(appendCheckpoint(append(b, checkpointInner), &in.left), &in.right)
+	if q, ok := t.node.(*treeQuad); ok {
+		b = append(b, checkpointInner)
+		for i := range q.half {
+			b = appendCheckpoint(appendCheckpoint(b, &q.half[i][0]), &q.half[i][1])
+		}
+		return b
 	}
 	n := t.keys()
 	if b = append(b, byte(n)); n > 0 {
@@ -99,9 +104,16 @@ func (s *State) readCheckpoint(r *wire.Reader, dst *subtree, depth int) (count u
 	switch {
 	case r.Err() != nil || n == 0:
 	case n == checkpointInner && depth < treeDepthLimit:
-		in := &treeInner{}
-		count = s.readCheckpoint(r, &in.left, depth+1) + s.readCheckpoint(r, &in.right, depth+1)
-		s.shape.join(dst, in)
+		q := &treeQuad{}
+		for i := range q.half {
+			p := &q.half[i]
+			count += s.readCheckpoint(r, &p[0], depth+2) + s.readCheckpoint(r, &p[1], depth+2)
+			q.hash[i] = p.fold()
+		}
+		*dst = subtree{innerHash(&q.hash[0], &q.hash[1]), q}
+		if s.shape.shrink(dst); dst.node != q {
+			r.Fail(fmt.Errorf("%w: node of few keys", wire.ErrValue))
+		}
 	case int(n) <= s.shape.most:
 		*dst = subtree{r.Array32(), treeFar(n)}
 		count = uint64(n)
@@ -130,7 +142,7 @@ func (s *State) catchUp(head *stateVersion, log *undoLog, tree subtree, count ui
 			}
 		}
 	}
-	err = s.shape.eachErr(len(ch), func(i int) error {
+	err = s.shape.eachErr(len(ch), 16, func(i int) error {
 		value, ok, err := s.read(ch[i].key, nil)
 		if ok {
 			ch[i].leaf = leafOf(ch[i].key, value)
@@ -141,11 +153,10 @@ func (s *State) catchUp(head *stateVersion, log *undoLog, tree subtree, count ui
 		return tree, 0, false, err
 	}
 	load := func(p shardkit.Hash, depth int) ([]treeLeaf, error) { return s.leavesAt(log, p, depth) }
-	var now subtree
-	if err := s.shape.updateSide(&now, &tree, 0, ch, load); err != nil {
+	if err := s.shape.apply(&tree, ch, load); err != nil {
 		return tree, 0, false, err
 	}
-	return now, treeCount(count, ch), true, nil
+	return tree, treeCount(count, ch), true, nil
 }
 
 // Verify reads every pair of the committed version and compares the root: what

@@ -87,7 +87,7 @@ func (s *State) start(head *stateVersion, tree subtree, count uint64) {
 
 // rebuild makes the tree of the pairs in the store. The keys are hashes, so the
 // parts that begin with each byte are about the same size; they are read and
-// built beside each other, and only 255 nodes are left to do.
+// built beside each other, and only 85 nodes are left to do.
 func (s *State) rebuild() (tree subtree, count uint64, err error) {
 	const depth = 8
 	var parts [1 << depth]subtree
@@ -114,10 +114,14 @@ func (s *State) rebuild() (tree subtree, count uint64, err error) {
 	}
 	row := parts[:]
 	for len(row) > 1 {
-		for i := range len(row) / 2 {
-			s.shape.join(&row[i], &treeInner{row[2*i], row[2*i+1]})
+		for i := range len(row) / 4 {
+			c := row[4*i:]
+			q := &treeQuad{half: [2]treePair{{c[0], c[1]}, {c[2], c[3]}}}
+			q.hash = [2]shardkit.Hash{q.half[0].fold(), q.half[1].fold()}
+			row[i] = subtree{innerHash(&q.hash[0], &q.hash[1]), q}
+			s.shape.shrink(&row[i])
 		}
-		row = row[:len(row)/2]
+		row = row[:len(row)/4]
 	}
 	return row[0], count, nil
 }

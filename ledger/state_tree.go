@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"runtime"
 	"slices"
 	"sync"
@@ -21,14 +19,18 @@ import (
 // so the root depends on the pairs alone, never on the order of changes.
 //
 // In memory, a subtree of few keys is one sorted run of leaves, or, in bucket
-// mode, only their number; the hashes below it are computed when needed.
+// mode, only their number; the hashes below it are computed when needed. Above
+// the runs two levels of the trie are one object: with a million keys an
+// update waits for memory more than for anything else, and half as many
+// objects are half as many waits. So quads and runs begin at even depths.
 // Nothing is changed in place: an update copies the paths it touches, so that
 // a root once taken can be read for ever without a lock.
 
 const (
-	treeRunKeys    = 4  // most keys of a run: more of them, less memory and more hashing
-	treeFarKeys    = 16 // the same in bucket mode, where a run costs a scan of the store
-	treeForkLeast  = 64 // changes on each side that are worth a goroutine
+	treeRunKeys    = 8   // most keys of a run: more of them, less memory and more hashing
+	treeFarKeys    = 16  // the same in bucket mode, where a run costs a scan of the store
+	treeTaskMost   = 256 // changes that a worker makes at a time
+	treeTaskFar    = 16  // the same in bucket mode
 	treeDepthLimit = 256
 )
 
@@ -39,20 +41,21 @@ type treeLeaf struct {
 }
 
 // subtree is a part of the tree: the keys that share their first bits. The
-// zero subtree is empty; else node is a *treeRun, a treeFar or, if the keys are
-// more than a run holds, a *treeInner.
+// zero subtree is empty; else node is a run (see newTreeRun), a treeFar or, if
+// the keys are more than a run holds, a *treeQuad. Those who walk bit by bit
+// meet a *treePair or treeLoaded too.
 type subtree struct {
 	hash shardkit.Hash
 	node any
 }
 
-// treeInner is a node with its two sides.
-type treeInner struct{ left, right subtree }
+// treePair is two sides.
+type treePair [2]subtree
 
-// treeRun is the first n leaves, sorted.
-type treeRun struct {
-	leaves [treeRunKeys]treeLeaf
-	n      int
+// treeQuad is a node with its children and theirs.
+type treeQuad struct {
+	hash [2]shardkit.Hash // of the children
+	half [2]treePair      // their sides
 }
 
 // treeFar is a run whose leaves are made from the store: their number.
@@ -64,59 +67,67 @@ type treeLoaded []treeLeaf
 // treeMany is what keys says of a subtree that is not a run.
 const treeMany = 1 << 16
 
-// keys is the number of keys of a run, treeMany for more.
-func (s *subtree) keys() int {
-	switch n := s.node.(type) {
-	case nil:
-		return 0
-	case *treeRun:
-		return n.n
-	case treeFar:
-		return int(n)
-	case treeLoaded:
-		return len(n)
+// newTreeRun makes the node of a run in memory: the leaves, in an array that
+// is no longer than they are.
+func newTreeRun(leaves []treeLeaf) any {
+	switch c := append(make([]treeLeaf, 0, len(leaves)), leaves...); len(c) {
+	case 1:
+		return (*[1]treeLeaf)(c)
+	case 2:
+		return (*[2]treeLeaf)(c)
+	case 3:
+		return (*[3]treeLeaf)(c)
+	case 4:
+		return (*[4]treeLeaf)(c)
+	case 5:
+		return (*[5]treeLeaf)(c)
+	case 6:
+		return (*[6]treeLeaf)(c)
+	case 7:
+		return (*[7]treeLeaf)(c)
+	default:
+		return (*[treeRunKeys]treeLeaf)(c)
 	}
-	return treeMany
 }
 
 // near is the leaves of a run in memory; the caller does not change them.
 func (s *subtree) near() []treeLeaf {
 	switch n := s.node.(type) {
-	case *treeRun:
-		return n.leaves[:n.n]
+	case *[1]treeLeaf:
+		return n[:]
+	case *[2]treeLeaf:
+		return n[:]
+	case *[3]treeLeaf:
+		return n[:]
+	case *[4]treeLeaf:
+		return n[:]
+	case *[5]treeLeaf:
+		return n[:]
+	case *[6]treeLeaf:
+		return n[:]
+	case *[7]treeLeaf:
+		return n[:]
+	case *[treeRunKeys]treeLeaf:
+		return n[:]
 	case treeLoaded:
 		return n
 	}
 	return nil
 }
 
-// treeChange is what happens to one key. After the update that it was part
-// of, existed says whether the key was there before.
-type treeChange struct {
-	key     shardkit.Hash
-	leaf    shardkit.Hash // zero: the key goes
-	existed bool
-	entry   int32 // index of the stage's entry
-}
-
-func leafHash(key, value shardkit.Hash) shardkit.Hash {
-	var b [65]byte
-	copy(b[1:], key[:])
-	copy(b[33:], value[:])
-	return sha256.Sum256(b[:])
-}
-
-// leafOf is the leaf of a key with a value.
-func leafOf(key shardkit.Hash, value []byte) shardkit.Hash {
-	return leafHash(key, sha256.Sum256(value))
-}
-
-func innerHash(left, right *shardkit.Hash) shardkit.Hash {
-	var b [65]byte
-	b[0] = 1
-	copy(b[1:], left[:])
-	copy(b[33:], right[:])
-	return sha256.Sum256(b[:])
+// keys is the number of keys of a run, at least treeMany for more.
+func (s *subtree) keys() int {
+	switch n := s.node.(type) {
+	case nil:
+		return 0
+	case *treeQuad:
+		return treeMany
+	case *treePair:
+		return n[0].keys() + n[1].keys()
+	case treeFar:
+		return int(n)
+	}
+	return len(s.near())
 }
 
 // treeBit is the bit of k that decides the side at depth.
@@ -190,6 +201,7 @@ type treeLoad func(p shardkit.Hash, depth int) ([]treeLeaf, error)
 type treeShape struct {
 	far   bool          // bucket mode
 	most  int           // keys of a run
+	task  int           // changes of a task
 	slots chan struct{} // one token for each goroutine beside the caller's
 }
 
@@ -198,107 +210,132 @@ func newTreeShape(far bool, workers int) *treeShape {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	t := &treeShape{far: far, most: treeRunKeys, slots: make(chan struct{}, workers-1)}
+	t := &treeShape{far: far, most: treeRunKeys, task: treeTaskMost, slots: make(chan struct{}, workers-1)}
 	if far {
-		t.most = treeFarKeys
+		t.most, t.task = treeFarKeys, treeTaskFar
 	}
 	return t
 }
 
-// build makes dst the subtree of sorted leaves that share depth bits. It keeps
-// no reference to them.
-func (t *treeShape) build(dst *subtree, leaves []treeLeaf, depth int) {
-	if len(leaves) > t.most {
-		i := treeCut(leaves, depth)
-		in := &treeInner{}
-		t.build(&in.left, leaves[:i], depth+1)
-		t.build(&in.right, leaves[i:], depth+1)
-		t.join(dst, in)
+// build makes s the subtree of sorted leaves that share depth bits, an even
+// number. It keeps no reference to them.
+func (t *treeShape) build(s *subtree, leaves []treeLeaf, depth int) {
+	if len(leaves) <= t.most {
+		s.hash = treeFold(leaves, depth)
+		t.setRun(s, leaves)
 		return
 	}
-	dst.hash = treeFold(leaves, depth)
-	t.setRun(dst, leaves, nil)
+	q := &treeQuad{}
+	n := treeCut(leaves, depth)
+	for i, side := range [2][]treeLeaf{leaves[:n], leaves[n:]} {
+		n := treeCut(side, depth+1)
+		t.build(&q.half[i][0], side[:n], depth+2)
+		t.build(&q.half[i][1], side[n:], depth+2)
+		q.hash[i] = q.half[i].fold()
+	}
+	s.hash, s.node = innerHash(&q.hash[0], &q.hash[1]), q
 }
 
-// setRun makes the node of dst the run of two parts of leaves.
-func (t *treeShape) setRun(dst *subtree, a, b []treeLeaf) {
-	n := len(a) + len(b)
+// setRun makes the node of s a run.
+func (t *treeShape) setRun(s *subtree, leaves []treeLeaf) {
 	switch {
-	case n == 0:
-		dst.node = nil
+	case len(leaves) == 0:
+		s.node = nil
 	case t.far:
-		dst.node = treeFar(n)
+		s.node = treeFar(len(leaves))
 	default:
-		run := &treeRun{n: n}
-		copy(run.leaves[copy(run.leaves[:], a):], b)
-		dst.node = run
+		s.node = newTreeRun(leaves)
 	}
 }
 
-// join makes dst the subtree of two sides.
-func (t *treeShape) join(dst *subtree, in *treeInner) {
-	l, r := in.left.keys(), in.right.keys()
+// fold is the hash of a pair.
+func (p *treePair) fold() shardkit.Hash {
+	l, r := &p[0], &p[1]
 	switch {
-	case l+r > 1:
-		dst.hash = innerHash(&in.left.hash, &in.right.hash)
-	case l > 0:
-		dst.hash = in.left.hash
+	case l.node == nil && r.keys() <= 1:
+		return r.hash
+	case r.node == nil && l.keys() <= 1:
+		return l.hash
+	}
+	return innerHash(&l.hash, &r.hash)
+}
+
+// shrink makes a quad a run if it has become small.
+func (t *treeShape) shrink(s *subtree) {
+	q := s.node.(*treeQuad)
+	n := 0
+	for i := range q.half {
+		n += q.half[i][0].keys() + q.half[i][1].keys()
+	}
+	if n > t.most {
+		return
+	}
+	sides := treePair{q.side(0), q.side(1)}
+	s.hash = sides.fold()
+	if t.far && n > 0 {
+		s.node = treeFar(n)
+		return
+	}
+	leaves := make([]treeLeaf, 0, treeRunKeys)
+	for i := range q.half {
+		leaves = append(append(leaves, q.half[i][0].near()...), q.half[i][1].near()...)
+	}
+	t.setRun(s, leaves)
+}
+
+// side returns the left or the right child of a quad.
+func (q *treeQuad) side(i int) subtree {
+	switch p := &q.half[i]; {
+	case p[0].node == nil && p[1].keys() <= 1:
+		return p[1]
+	case p[1].node == nil && p[0].keys() <= 1:
+		return p[0]
 	default:
-		dst.hash = in.right.hash
-	}
-	switch {
-	case l+r > t.most:
-		dst.node = in
-	case t.far && l+r > 0:
-		dst.node = treeFar(l + r)
-	default: // both sides are runs
-		t.setRun(dst, in.left.near(), in.right.near())
+		return subtree{q.hash[i], p}
 	}
 }
 
-// update makes dst what src is with the changes made, and sorts them on the
-// way. Subtrees that no change touches are shared with src. The changes are at
-// least one, name each key once, and share the first depth bits with the keys
-// of src.
-func (t *treeShape) update(dst, src *subtree, depth int, ch []treeChange, load treeLoad) error {
-	old, ok := src.node.(*treeInner)
-	if !ok {
-		return t.updateRun(dst, src, depth, ch, load)
+// child is one of the four children's children.
+func (q *treeQuad) child(i int) *subtree { return &q.half[i>>1][i&1] }
+
+// leaves returns the leaves of a run.
+func (t *treeShape) leaves(s *subtree, p shardkit.Hash, depth int, load treeLoad) ([]treeLeaf, error) {
+	n, far := s.node.(treeFar)
+	if !far {
+		return s.near(), nil
 	}
-	n := treePart(ch, depth)
-	in := &treeInner{}
-	if min(n, len(ch)-n) >= treeForkLeast {
-		if err := t.updateBoth(in, old, depth, ch[:n], ch[n:], load); err != nil {
-			return err
-		}
-	} else if err := t.updateSide(&in.left, &old.left, depth+1, ch[:n], load); err != nil {
-		return err
-	} else if err := t.updateSide(&in.right, &old.right, depth+1, ch[n:], load); err != nil {
-		return err
+	leaves, err := load(p, depth)
+	if err == nil && len(leaves) != int(n) {
+		err = errStateRun
 	}
-	t.join(dst, in)
-	return nil
+	return leaves, err
 }
 
-// updateSide is update, or a copy if there are no changes.
-func (t *treeShape) updateSide(dst, src *subtree, depth int, ch []treeChange, load treeLoad) error {
-	if len(ch) == 0 {
-		*dst = *src
-		return nil
+// sides returns the two halves of a subtree of more than one key, for reading.
+func (t *treeShape) sides(s *subtree, p shardkit.Hash, depth int, load treeLoad) (l, r subtree, err error) {
+	switch n := s.node.(type) {
+	case *treeQuad:
+		return n.side(0), n.side(1), nil
+	case *treePair:
+		return n[0], n[1], nil
 	}
-	return t.update(dst, src, depth, ch, load)
+	leaves, err := t.leaves(s, p, depth, load)
+	if err != nil {
+		return l, r, err
+	}
+	if t.far && treeFold(leaves, depth) != s.hash {
+		return l, r, errStateRun
+	}
+	n := treeCut(leaves, depth)
+	return treePiece(leaves[:n], depth+1), treePiece(leaves[n:], depth+1), nil
 }
 
-// updateBoth updates the two sides of a node at the same time.
-func (t *treeShape) updateBoth(dst, src *treeInner, depth int, l, r []treeChange, load treeLoad) error {
-	var errL error
-	wait := t.fork(func() { errL = t.update(&dst.left, &src.left, depth+1, l, load) })
-	errR := t.update(&dst.right, &src.right, depth+1, r, load)
-	wait()
-	if errL != nil {
-		return errL
+// treePiece is a part of a run that is in memory.
+func treePiece(leaves []treeLeaf, depth int) subtree {
+	if len(leaves) == 0 {
+		return subtree{}
 	}
-	return errR
+	return subtree{treeFold(leaves, depth), treeLoaded(leaves)}
 }
 
 // fork runs f, in a goroutine of its own if there is one to spare. The
@@ -318,117 +355,35 @@ func (t *treeShape) fork(f func()) (wait func()) {
 	}
 }
 
-// treePart moves the changes that go left at depth to the front and returns
-// how many they are.
-func treePart(ch []treeChange, depth int) int {
-	i, j := 0, len(ch)
-	for i < j {
-		if !treeBit(&ch[i].key, depth) {
-			i++
-		} else {
-			j--
-			ch[i], ch[j] = ch[j], ch[i]
-		}
-	}
-	return i
-}
-
-// updateRun merges changes into a run or an empty subtree.
-func (t *treeShape) updateRun(dst, src *subtree, depth int, ch []treeChange, load treeLoad) error {
-	if len(ch) > 1 {
-		slices.SortFunc(ch, func(a, b treeChange) int { return bytes.Compare(a.key[:], b.key[:]) })
-	}
-	old, err := t.leaves(src, treeFirst(ch[0].key, depth), depth, load)
-	if err != nil {
-		return err
-	}
-	var room [treeRunKeys + 2]treeLeaf
-	t.build(dst, treeMerge(room[:0], old, ch), depth)
-	return nil
-}
-
-// leaves returns the leaves of a run.
-func (t *treeShape) leaves(s *subtree, p shardkit.Hash, depth int, load treeLoad) ([]treeLeaf, error) {
-	n, far := s.node.(treeFar)
-	if !far {
-		return s.near(), nil
-	}
-	leaves, err := load(p, depth)
-	if err == nil && len(leaves) != int(n) {
-		err = errStateRun
-	}
-	return leaves, err
-}
-
-// treeMerge appends to out the old leaves with the changes made, both sorted.
-func treeMerge(out, old []treeLeaf, ch []treeChange) []treeLeaf {
-	for i := range ch {
-		c := &ch[i]
-		n := 0
-		for n < len(old) && bytes.Compare(old[n].key[:], c.key[:]) < 0 {
-			n++
-		}
-		out, old = append(out, old[:n]...), old[n:]
-		if c.existed = len(old) > 0 && old[0].key == c.key; c.existed {
-			old = old[1:]
-		}
-		if c.leaf != (shardkit.Hash{}) {
-			out = append(out, treeLeaf{c.key, c.leaf})
-		}
-	}
-	return append(out, old...)
-}
-
-// sides returns the two halves of a subtree of more than one key, for reading.
-func (t *treeShape) sides(s *subtree, p shardkit.Hash, depth int, load treeLoad) (l, r subtree, err error) {
-	if in, ok := s.node.(*treeInner); ok {
-		return in.left, in.right, nil
-	}
-	leaves, err := t.leaves(s, p, depth, load)
-	if err != nil {
-		return l, r, err
-	}
-	if treeFold(leaves, depth) != s.hash {
-		return l, r, errStateRun
-	}
-	n := treeCut(leaves, depth)
-	return treePiece(leaves[:n], depth+1), treePiece(leaves[n:], depth+1), nil
-}
-
-// treePiece is a part of a run that is in memory.
-func treePiece(leaves []treeLeaf, depth int) subtree {
-	if len(leaves) == 0 {
-		return subtree{}
-	}
-	return subtree{treeFold(leaves, depth), treeLoaded(leaves)}
-}
-
-// each runs f for 0 to n-1, many at a time if that is worth it.
-func (t *treeShape) each(n int, f func(i int)) {
-	const chunk = 256
-	var wait []func()
-	for lo := 0; lo < n; lo += chunk {
-		hi := min(lo+chunk, n)
-		part := func() {
-			for i := lo; i < hi; i++ {
+// each runs f for 0 to n-1, chunk of them at a time on as many goroutines as
+// there are to spare.
+func (t *treeShape) each(n, chunk int, f func(i int)) {
+	var next atomic.Int64
+	work := func() {
+		for {
+			hi := int(next.Add(int64(chunk)))
+			for i := hi - chunk; i < min(hi, n); i++ {
 				f(i)
 			}
+			if hi >= n {
+				return
+			}
 		}
-		if hi == n { // the last part is for the caller, and so is the only one
-			part()
-			break
-		}
-		wait = append(wait, t.fork(part))
 	}
+	var wait []func()
+	for i := chunk; i < n && len(wait) < cap(t.slots); i += chunk {
+		wait = append(wait, t.fork(work))
+	}
+	work()
 	for _, w := range wait {
 		w()
 	}
 }
 
 // eachErr is each for an f that may fail; it returns one of the errors.
-func (t *treeShape) eachErr(n int, f func(i int) error) error {
+func (t *treeShape) eachErr(n, chunk int, f func(i int) error) error {
 	var failed atomic.Pointer[error]
-	t.each(n, func(i int) {
+	t.each(n, chunk, func(i int) {
 		if failed.Load() == nil {
 			if err := f(i); err != nil {
 				failed.Store(&err)
@@ -439,17 +394,4 @@ func (t *treeShape) eachErr(n int, f func(i int) error) error {
 		return *p
 	}
 	return nil
-}
-
-// treeCount is the number of keys after an update, given that before it.
-func treeCount(before uint64, ch []treeChange) uint64 {
-	for i := range ch {
-		switch there := ch[i].leaf != (shardkit.Hash{}); {
-		case there && !ch[i].existed:
-			before++
-		case !there && ch[i].existed:
-			before--
-		}
-	}
-	return before
 }

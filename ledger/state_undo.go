@@ -103,7 +103,7 @@ func (s *State) undoRecord(st *Stage, head *stateVersion) ([]byte, error) {
 
 // readOld reads the old values of blind changes.
 func (s *State) readOld(st *Stage) error {
-	return s.shape.eachErr(len(st.changes), func(i int) error {
+	return s.shape.eachErr(len(st.changes), 16, func(i int) error {
 		c := &st.changes[i]
 		e := &st.entries.list[c.entry]
 		if e.known {
@@ -227,8 +227,8 @@ func (s *State) prepare(v *stateVersion) error {
 		}
 	}
 	load := func(p shardkit.Hash, depth int) ([]treeLeaf, error) { return s.leavesAt(log, p, depth) }
-	var tree subtree
-	if err := s.shape.updateSide(&tree, v.next.tree, 0, ch, load); err != nil {
+	tree := *v.next.tree
+	if err := s.shape.apply(&tree, ch, load); err != nil {
 		return err
 	}
 	if tree.hash != v.root {

@@ -56,13 +56,15 @@ type Options struct {
 }
 
 // Tuned returns the options used when Options.Pebble is nil: a memtable large
-// enough that the undo records of a window die in it, filters on every level
-// but the last, where nearly every read ends.
+// enough that the undo records of a window die in it, compactions of the first
+// level seldom, because keys that are hashes make each a rewrite of nearly
+// everything, and filters on every level but the last, where nearly every read
+// ends.
 func Tuned() *pebble.Options {
 	o := &pebble.Options{
 		MemTableSize:                64 << 20,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       8,
 		L0StopWritesThreshold:       24,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		LBaseMaxBytes:               256 << 20,

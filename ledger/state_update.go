@@ -1,0 +1,246 @@
+package ledger
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/shardkit/shardkit"
+)
+
+// How changes are made in a tree.
+
+// treeChange is what happens to one key. After the update that it was part
+// of, existed says whether the key was there before.
+type treeChange struct {
+	key     shardkit.Hash
+	leaf    shardkit.Hash // zero: the key goes
+	existed bool
+	entry   int32 // index of the stage's entry
+}
+
+// apply makes the changes in s, the whole tree, and sorts them on the way.
+// Nothing that hangs on s is written to: it is copied where a change touches it
+// and shared else. The changes name each key once. After an error s is good for
+// nothing.
+//
+// The top of the tree is copied, what is below it is handed to the workers in
+// many more parts than there are workers, so that a slow one holds nobody up,
+// and then the top is hashed.
+func (t *treeShape) apply(s *subtree, ch []treeChange, load treeLoad) error {
+	t.sort(ch)
+	tasks := t.open(nil, s, 0, ch)
+	err := t.eachErr(len(tasks), 1, func(i int) error {
+		k := &tasks[i]
+		k.sum = k.touch()
+		return t.update(k.at, k.depth, k.ch, load)
+	})
+	if err == nil {
+		t.close(s, 0, ch)
+	}
+	return err
+}
+
+// treeTask is a subtree with the changes, sorted, that fall into it.
+type treeTask struct {
+	at    *subtree
+	depth int
+	ch    []treeChange
+	sum   byte // see touch
+}
+
+// open copies the part of the tree that has many changes and appends what is
+// below it to tasks.
+func (t *treeShape) open(tasks []treeTask, s *subtree, depth int, ch []treeChange) []treeTask {
+	old, ok := s.node.(*treeQuad)
+	if !ok || len(ch) <= t.task {
+		if len(ch) > 0 {
+			tasks = append(tasks, treeTask{at: s, depth: depth, ch: ch})
+		}
+		return tasks
+	}
+	q := new(*old)
+	s.node = q
+	for i, ch := range treeParts(ch, depth) {
+		tasks = t.open(tasks, q.child(i), depth+2, ch)
+	}
+	return tasks
+}
+
+// close hashes what open has copied.
+func (t *treeShape) close(s *subtree, depth int, ch []treeChange) {
+	q, ok := s.node.(*treeQuad)
+	if !ok || len(ch) <= t.task {
+		return
+	}
+	parts := treeParts(ch, depth)
+	for i, ch := range parts {
+		t.close(q.child(i), depth+2, ch)
+	}
+	t.seal(s, q, &parts)
+}
+
+// update makes the changes of a task.
+func (t *treeShape) update(s *subtree, depth int, ch []treeChange, load treeLoad) error {
+	if len(ch) == 0 {
+		return nil
+	}
+	old, ok := s.node.(*treeQuad)
+	if !ok {
+		return t.updateRun(s, depth, ch, load)
+	}
+	q := new(*old)
+	parts := treeParts(ch, depth)
+	for i, ch := range parts {
+		if err := t.update(q.child(i), depth+2, ch, load); err != nil {
+			return err
+		}
+	}
+	t.seal(s, q, &parts)
+	return nil
+}
+
+// seal makes s the subtree of q, whose children have had these changes.
+func (t *treeShape) seal(s *subtree, q *treeQuad, parts *[4][]treeChange) {
+	shrinks := false
+	for i := range q.half {
+		l, r := parts[2*i], parts[2*i+1]
+		if len(l)+len(r) > 0 {
+			q.hash[i] = q.half[i].fold()
+			shrinks = shrinks || slices.ContainsFunc(l, treeGone) || slices.ContainsFunc(r, treeGone)
+		}
+	}
+	s.hash, s.node = innerHash(&q.hash[0], &q.hash[1]), q
+	if shrinks {
+		t.shrink(s)
+	}
+}
+
+func treeGone(c treeChange) bool { return c.leaf == shardkit.Hash{} }
+
+// treeParts cuts sorted changes into those of the children of a quad.
+func treeParts(ch []treeChange, depth int) [4][]treeChange {
+	n := treeSplit(ch, depth)
+	l, r := treeSplit(ch[:n], depth+1), n+treeSplit(ch[n:], depth+1)
+	return [4][]treeChange{ch[:l], ch[l:n], ch[n:r], ch[r:]}
+}
+
+// treeSplit returns how many of the sorted changes go left at depth.
+func treeSplit(ch []treeChange, depth int) int {
+	i, j := 0, len(ch)
+	for i < j {
+		if m := (i + j) / 2; treeBit(&ch[m].key, depth) {
+			j = m
+		} else {
+			i = m + 1
+		}
+	}
+	return i
+}
+
+// touch reads a word of every line of memory that the task will need, level by
+// level. These reads do not depend on each other, so the processor waits for
+// many of them at a time; the update, which goes down one way after the other,
+// would wait for each. It returns the sum of the words, which means nothing,
+// so that the reads are not optimized away.
+func (k *treeTask) touch() (sum byte) {
+	type visit struct {
+		at     *subtree
+		lo, hi int32 // its changes
+	}
+	var room [2][treeTaskMost]visit
+	now, next := append(room[0][:0], visit{k.at, 0, int32(len(k.ch))}), room[1][:0]
+	for depth := k.depth; len(now) > 0; depth += 2 {
+		for _, v := range now {
+			q, ok := v.at.node.(*treeQuad)
+			if !ok {
+				for i, l := 0, v.at.near(); i < len(l); i++ {
+					sum += l[i].hash[0]
+				}
+				continue
+			}
+			lo := v.lo
+			for i, ch := range treeParts(k.ch[lo:v.hi], depth) {
+				if hi := lo + int32(len(ch)); hi > lo {
+					next = append(next, visit{q.child(i), lo, hi})
+					lo = hi
+				}
+			}
+		}
+		for _, v := range next {
+			if q, ok := v.at.node.(*treeQuad); ok {
+				sum += q.hash[0][0] + q.half[0][0].hash[0] + q.half[0][1].hash[31] + q.half[1][1].hash[0]
+			}
+		}
+		now, next = next, now[:0]
+	}
+	return sum
+}
+
+// updateRun merges changes into a run or an empty subtree.
+func (t *treeShape) updateRun(s *subtree, depth int, ch []treeChange, load treeLoad) error {
+	old, err := t.leaves(s, treeFirst(ch[0].key, depth), depth, load)
+	if err != nil {
+		return err
+	}
+	var room [treeRunKeys + 2]treeLeaf
+	t.build(s, treeMerge(room[:0], old, ch), depth)
+	return nil
+}
+
+// treeMerge appends to out the old leaves with the changes made, both sorted.
+func treeMerge(out, old []treeLeaf, ch []treeChange) []treeLeaf {
+	for i := range ch {
+		c := &ch[i]
+		n := 0
+		for n < len(old) && bytes.Compare(old[n].key[:], c.key[:]) < 0 {
+			n++
+		}
+		out, old = append(out, old[:n]...), old[n:]
+		if c.existed = len(old) > 0 && old[0].key == c.key; c.existed {
+			old = old[1:]
+		}
+		if c.leaf != (shardkit.Hash{}) {
+			out = append(out, treeLeaf{c.key, c.leaf})
+		}
+	}
+	return append(out, old...)
+}
+
+// sort sorts changes. Those that begin with the same byte are about the same
+// number, so they are gathered first and then sorted beside each other.
+func (t *treeShape) sort(ch []treeChange) {
+	if len(ch) < 1024 {
+		slices.SortFunc(ch, treeChangeCompare)
+		return
+	}
+	var end [256]int
+	for i := range ch {
+		end[ch[i].key[0]]++
+	}
+	for i := 1; i < len(end); i++ {
+		end[i] += end[i-1]
+	}
+	start := end
+	all := slices.Clone(ch)
+	for i := range all {
+		at := &start[all[i].key[0]]
+		*at--
+		ch[*at] = all[i]
+	}
+	t.each(len(end), 8, func(i int) { slices.SortFunc(ch[start[i]:end[i]], treeChangeCompare) })
+}
+
+func treeChangeCompare(a, b treeChange) int { return bytes.Compare(a.key[:], b.key[:]) }
+
+// treeCount is the number of keys after an update, given that before it.
+func treeCount(before uint64, ch []treeChange) uint64 {
+	for i := range ch {
+		switch there := ch[i].leaf != (shardkit.Hash{}); {
+		case there && !ch[i].existed:
+			before++
+		case !there && ch[i].existed:
+			before--
+		}
+	}
+	return before
+}
