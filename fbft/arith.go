@@ -5,7 +5,12 @@ import "math/bits"
 // mulMod returns a·b mod m for m > 0.
 func mulMod(a, b, m uint64) uint64 {
 	hi, lo := bits.Mul64(a%m, b%m)
-	_, rem := bits.Div64(hi, lo, m)
+	return mod128(hi, lo, m)
+}
+
+// mod128 returns hi·2^64 + lo mod m for m > 0.
+func mod128(hi, lo, m uint64) uint64 {
+	_, rem := bits.Div64(hi%m, lo, m)
 	return rem
 }
 

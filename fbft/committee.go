@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sort"
 
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/internal/wire"
@@ -43,8 +42,7 @@ type Committee struct {
 	index    map[shardkit.NodeID]int
 	hash     shardkit.Hash
 	verifier Verifier
-
-	start, step uint64 // of the default rotation
+	turns    turns // of the default rotation
 }
 
 // NewCommittee makes a committee. The order of members is part of its
@@ -66,7 +64,7 @@ func NewCommittee(members []Member, quorum uint64, v Verifier) (*Committee, erro
 		return nil, fmt.Errorf("fbft: committee: quorum %d of %d: two quorums need not meet, or none exists", c.quorum, c.total)
 	}
 	c.hash = sha256.Sum256(c.appendTo([]byte(domainCommittee)))
-	c.start, c.step = rotation(c.hash, c.total)
+	c.turns = newTurns(c.hash, c.total)
 	return c, nil
 }
 
@@ -175,28 +173,4 @@ func DecodeCommittee(b []byte) (members []Member, quorum uint64, err error) {
 		return nil, 0, fmt.Errorf("fbft: committee: %w", err)
 	}
 	return members, quorum, nil
-}
-
-// Rotate is the default leader of view view of height h: members take turns
-// in proportion to their weight. The turn moves over the line of all weight in
-// steps of 0.38 of it, the complement of the golden ratio: consecutive turns
-// fall far apart, so that neighbours who together hold a third are never two
-// turns in a row. The step has no factor in common with the total: in W turns
-// every unit of weight leads once.
-func (c *Committee) Rotate(h shardkit.Height, view uint64) int {
-	turn := (uint64(h)%c.total + view%c.total) % c.total
-	at := (c.start + mulMod(turn, c.step, c.total)) % c.total
-	return sort.Search(len(c.upto), func(i int) bool { return c.upto[i] > at })
-}
-
-// rotation derives where the turns begin, from the committee's hash, and how
-// far apart they are.
-func rotation(seed shardkit.Hash, total uint64) (start, step uint64) {
-	r := wire.NewReader(seed[:])
-	start = r.U64() % total
-	step = max(mulDiv(total, 381966, 1000000), 1)
-	for gcd(step, total) != 1 {
-		step++
-	}
-	return start, step
 }

@@ -38,9 +38,9 @@ type Config struct {
 	Self   shardkit.NodeID  // this replica's node
 	Signer Signer           // nil: an observer, which never votes
 
-	// Leader names the member that leads view view of a height. Every replica
-	// must compute the same. nil: weighted rotation by height and view.
-	Leader func(c *Committee, h shardkit.Height, view uint64) int
+	// Leader names the member that leads a view of a height, the same at every
+	// replica. nil: (*Committee).Rotate, another one each time, by weight.
+	Leader Rotation
 
 	BaseTimeout time.Duration // of view 0; doubles each view. 0: 2 s
 	MaxTimeout  time.Duration // cap of the doubling. 0: 30 s

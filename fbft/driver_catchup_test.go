@@ -3,6 +3,7 @@ package fbft_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,4 +94,32 @@ func TestNodeFollows(t *testing.T) {
 	})
 	defer c.close()
 	c.reach(t, 30)
+}
+
+// TestNodeReturnsToAQuietNetwork: one has heard nothing of forty-five heights,
+// and the others have nothing more to do. It learns all of it at its first
+// complaint; one height a timeout would take longer than reach waits.
+func TestNodeReturnsToAQuietNetwork(t *testing.T) {
+	const limit = 45
+	var deaf atomic.Bool
+	deaf.Store(true)
+	c := newCluster(t, 4, counting(4), limit, func(i int, cfg *fbft.NodeConfig) {
+		cfg.Core.BaseTimeout, cfg.Core.MaxTimeout = 1500*time.Millisecond, 1500*time.Millisecond
+		cfg.Core.Leader = func(_ *fbft.Committee, h shardkit.Height, view uint64) int { return int((uint64(h) + view) % 3) }
+		send := cfg.Send
+		cfg.Send = func(m shardkit.Message) error {
+			if deaf.Load() && (i == 3 || m.To == shardkit.NodeID{4, 0}) {
+				return nil
+			}
+			return send(m)
+		}
+	})
+	defer c.close()
+	late := c.apps[3]
+	c.apps[3] = c.apps[0]
+	c.reach(t, limit)
+	deaf.Store(false)
+	c.apps[3] = late
+	c.nodes[3].Work() // somebody hands it a transaction
+	c.reach(t, limit)
 }

@@ -29,7 +29,7 @@ func TestHealthyNetworkNeedsNoTimer(t *testing.T) {
 	}
 	for name, members := range epochs {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(100) {
+			for seed := range uint64(20) {
 				s, err := fbfttest.NewSim(fbfttest.SimConfig{
 					Nodes: 8, Heights: heights, Epochs: members,
 					Core: fbft.Config{BaseTimeout: time.Hour, MaxTimeout: time.Hour, Resend: time.Hour, Leader: lastBegins},
