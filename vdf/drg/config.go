@@ -64,7 +64,12 @@ type Config struct {
 	// ProveSlot, if not nil, is used in place of Prove, by a node whose slots
 	// have different keys.
 	ProveSlot func(slot shardkit.Hash, alpha []byte) (pi []byte, err error)
-	Resend    time.Duration // period of sending the output again until the set is final. 0: 500 ms
+	// Sign makes the Ed25519 signature of Self, in a job: from any goroutine. With it the node signs
+	// the outputs it sends, takes none that are not signed, and turns those that
+	// are signed and wrong into Evidence. nil: nothing of that, wrong outputs
+	// are only named. The same at all nodes: all have it, or none.
+	Sign   func(msg []byte) (signature []byte)
+	Resend time.Duration // period of sending the output again until the set is final. 0: 500 ms
 }
 
 // Ready holds the effects of a Core since the last call of Ready.
@@ -77,4 +82,6 @@ type Ready struct {
 	// Invalid names members whose VRF output did not verify: each once a round.
 	// Nobody but the member itself can have sent it.
 	Invalid []Member
+	// Evidence has for each of them what convicts it, if it signed.
+	Evidence []Evidence
 }

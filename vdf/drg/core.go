@@ -3,6 +3,7 @@ package drg
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -49,8 +50,9 @@ type drawing struct {
 // arrival is the input of one member: as it came while it waits, in the form
 // for sets once it is good.
 type arrival struct {
-	pi    []byte
-	state uint8
+	pi        []byte
+	signature []byte // nil: none
+	state     uint8
 }
 
 // The states of an arrival. A member gets one verification a round: what is
@@ -74,6 +76,7 @@ type (
 		life   uint64
 		places []int
 		proofs [][]byte // in the form for sets; nil: not valid
+		guilty []Evidence
 	}
 	evaluated struct {
 		pRnd   shardkit.Hash
@@ -198,6 +201,9 @@ func (c *Core) Deliver(_ time.Duration, from shardkit.NodeID, msg []byte) error 
 	if err := in.unmarshalBinary(msg); err != nil {
 		return err
 	}
+	if c.cfg.Sign != nil && in.signature == nil {
+		return fmt.Errorf("drg: %w", ErrUnsigned)
+	}
 	d := c.round
 	if d == nil || in.epoch != d.Epoch || in.attempt != d.Attempt {
 		return fmt.Errorf("drg: %w: epoch %d, attempt %d", ErrStale, in.epoch, in.attempt)
@@ -209,7 +215,7 @@ func (c *Core) Deliver(_ time.Duration, from shardkit.NodeID, msg []byte) error 
 	if d.final || d.got[place].state != absent {
 		return nil
 	}
-	d.got[place] = arrival{bytes.Clone(in.pi), waiting}
+	d.got[place] = arrival{bytes.Clone(in.pi), bytes.Clone(in.signature), waiting}
 	d.queue = append(d.queue, place)
 	c.verify()
 	return nil
@@ -308,7 +314,7 @@ func (c *Core) prove() {
 	if prove == nil || len(places) == 0 {
 		return
 	}
-	chain, r, members, life := c.cfg.Params.Chain, d.Round, d.members, c.life
+	chain, r, members, life, sign := c.cfg.Params.Chain, d.Round, d.members, c.life, c.cfg.Sign
 	run := func() any {
 		res := proved{life: life}
 		for _, i := range places {
@@ -318,12 +324,21 @@ func (c *Core) prove() {
 			if err != nil {
 				continue
 			}
-			// A key that is not the slot's makes proofs that nobody takes.
-			if batch, _, err := vrf.Convert(suite, m.Key, alpha, pi); err == nil {
-				res.inputs = append(res.inputs, input{r.Epoch, r.Attempt, m.Slot, pi})
-				res.places = append(res.places, i)
-				res.proofs = append(res.proofs, batch)
+			// A key that is not the slot's makes proofs that nobody takes, and that
+			// convict who signs them.
+			batch, _, err := vrf.Convert(suite, m.Key, alpha, pi)
+			if err != nil {
+				continue
 			}
+			in := input{r.Epoch, r.Attempt, m.Slot, pi, nil}
+			if sign != nil {
+				if in.signature = sign(signingBytes(alpha, pi)); len(in.signature) != ed25519.SignatureSize {
+					continue
+				}
+			}
+			res.inputs = append(res.inputs, in)
+			res.places = append(res.places, i)
+			res.proofs = append(res.proofs, batch)
 		}
 		return res
 	}
@@ -354,16 +369,22 @@ func (c *Core) verify() {
 	d.busy = true
 	places := d.queue
 	d.queue = nil
-	proofs := make([][]byte, len(places))
+	arrivals := make([]arrival, len(places))
 	for i, p := range places {
-		proofs[i] = d.got[p].pi
+		arrivals[i] = d.got[p]
 	}
 	chain, r, members, life := c.cfg.Params.Chain, d.Round, d.members, c.life
 	run := func() any {
 		res := verified{life: life, places: places, proofs: make([][]byte, len(places))}
 		for i, p := range places {
-			m := &members[p]
-			res.proofs[i], _, _ = vrf.Convert(suite, m.Key, alphaOf(chain, &r, m.Slot), proofs[i])
+			m, a := &members[p], &arrivals[i]
+			var err error
+			if res.proofs[i], _, err = vrf.Convert(suite, m.Key, alphaOf(chain, &r, m.Slot), a.pi); err == nil {
+				continue // a proof speaks for itself, whatever the signature
+			}
+			if e := a.evidence(&r, m.Slot); e != nil && e.Verify(chain, *m) == nil {
+				res.guilty = append(res.guilty, *e)
+			}
 		}
 		return res
 	}
@@ -381,6 +402,7 @@ func (c *Core) verified(r verified) {
 		d.got[place] = arrival{state: bad}
 		c.ready.Invalid = append(c.ready.Invalid, d.members[place])
 	}
+	c.ready.Evidence = append(c.ready.Evidence, r.guilty...)
 	if !d.final {
 		c.verify()
 	}
@@ -393,7 +415,7 @@ func (c *Core) accept(place int, pi []byte) {
 		return
 	}
 	before := d.weight
-	d.got[place] = arrival{pi, good}
+	d.got[place] = arrival{pi: pi, state: good}
 	d.weight += d.members[place].Weight
 	d.set = nil
 	if !d.final && before < d.Need && d.weight >= d.Need {

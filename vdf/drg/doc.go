@@ -13,9 +13,11 @@
 // # Protocol
 //
 //  1. Alpha is the hash of the block at a fixed offset of the epoch: that block
-//     opens the drawing, and no leader can choose it. [Core.Start]
-//  2. Each member computes its VRF output for alpha and sends it, with proof,
-//     to the next leaders, again and again while leaders change.
+//     opens the drawing. Its leader can vary the hash, but does not know what
+//     honest members' outputs for it will be. [Core.Start]
+//  2. Each member computes its VRF output for alpha and sends it, with proof
+//     and signed, to the next leaders, again and again while leaders change. An
+//     output that is signed and not valid is [Evidence]: it convicts by itself.
 //  3. A leader that holds outputs of weight Need, which is more than the
 //     adversary's, proposes them in a block as a set ([Core.Set]). Validators
 //     check it ([CheckSet]) and do not accept a new set later than Bound after
@@ -33,7 +35,7 @@
 //
 // # How to drive it
 //
-//	core, err := drg.New(drg.Config{Params: params, Self: id, Prove: key.Prove})
+//	core, err := drg.New(drg.Config{Params: params, Self: id, Prove: key.Prove, Sign: sign})
 //	core.Start(now, round)            // the block at the offset is final
 //	core.SetLeaders(now, leaders)     // as consensus moves on
 //	set := core.Set()                 // as a leader: put it into a block
@@ -41,19 +43,22 @@
 //	output := core.Output()           // as a leader: put it into a block
 //	core.Stop(now)                    // the block with the output is final
 //
-// and the five methods that all cores have. A Core keeps nothing on disk: after
+// and the methods that all cores have. A Core keeps nothing on disk: after
 // a crash the chain says where the drawing stands, and Start and Committed are
 // called again.
 //
 // Readers need none of that: a [History] checks the entries of epoch after
-// epoch, hands out values and lets one wait for the next. Two readers whose
-// newest values have the same Link have the same history.
+// epoch, hands out values ([History.Get]) and lets one wait for the next
+// ([History.Watch]). What a reader has to trust beforehand is the chain's hash,
+// from which the chain's headers lead to each round's committee. Two readers
+// whose newest values have the same Link have the same history.
 //
 // # What it does not do
 //
 // It does not agree on anything: consensus does, and its rules carry a
-// prepared set over a view change. If the delay's output is late the epoch has
-// to wait for it; old randomness must not be used again.
+// prepared set over a view change. It punishes nobody: the chain looks up who
+// the member of an Evidence was, and slashes. If the delay's output is late
+// the epoch has to wait for it; old randomness must not be used again.
 //
 // # Deviations from the paper
 //

@@ -1,6 +1,8 @@
 package drg_test
 
 import (
+	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -24,22 +26,32 @@ func TestLossyNetwork(t *testing.T) {
 	w.finish(time.Minute)
 }
 
-// The first leaders crash: before they have anything, with a set, and while
-// the delay runs.
+// Leaders crash at each step of their turn: the first that comes to a step, and
+// in a second run the first two. They come back empty, and learn from the
+// chain where the drawing stands.
 func TestLeaderCrashes(t *testing.T) {
-	w := newWorld(t, 7, simnet.Config{Seed: 3}, nil)
-	w.silent[1] = true
-	w.net.At(1*time.Millisecond, func() { w.net.Crash(w.ids[0]) })
-	w.net.At(290*time.Millisecond, func() { w.net.Crash(w.ids[1]) })
-	w.net.At(1500*time.Millisecond, func() {
-		require.NotNil(t, w.set)
-		require.Nil(t, w.output)
-		require.NoError(t, w.net.Restart(w.ids[0]))
-		require.NoError(t, w.net.Restart(w.ids[1]))
-		w.net.Crash(w.ids[2])
-	})
-	w.net.At(5*time.Second, func() { require.NoError(t, w.net.Restart(w.ids[2])) })
-	w.finish(time.Minute)
+	for _, s := range []step{turnBegins, hasSet, setCommitted, delayRuns, hasOutput, outputCommitted} {
+		for count := 1; count <= 2; count++ {
+			if count == 2 && (s == setCommitted || s == outputCommitted) {
+				continue // it happens once
+			}
+			t.Run(fmt.Sprint(s, ", ", count), func(t *testing.T) {
+				w := newWorld(t, 7, simnet.Config{Seed: 3}, nil)
+				crashed := 0
+				w.crashes = func(at step, leader int) bool {
+					if at != s || crashed == count {
+						return false
+					}
+					crashed++
+					w.net.At(w.net.Now()+5*time.Second, func() { require.NoError(t, w.net.Restart(w.ids[leader])) })
+					return true
+				}
+				w.finish(time.Minute)
+				require.Equal(t, count, crashed)
+				require.Empty(t, w.refused)
+			})
+		}
+	}
 }
 
 // f members make no proof, and withhold their own proposals.
@@ -54,7 +66,8 @@ func TestSilentMembers(t *testing.T) {
 }
 
 // Members that lie, or send what was valid in another round, are found out
-// once a round by each leader; the others' outputs suffice.
+// once a round by each leader; the others' outputs suffice. What they signed
+// convicts them, and nobody else.
 func TestLyingMembers(t *testing.T) {
 	var w *world
 	w = newWorld(t, 7, simnet.Config{Seed: 5, Filter: func(from, _ shardkit.NodeID, msg []byte) (v simnet.Verdict) {
@@ -64,10 +77,11 @@ func TestLyingMembers(t *testing.T) {
 			r.Epoch--
 			pi, err := w.keys[5].Prove(drg.AlphaOf(w.params.Chain, &r, r.Members[5].Slot))
 			require.NoError(t, err)
-			v.Data = append(append(v.Data, msg[:len(msg)-len(pi)]...), pi...)
+			v.Data = drg.InputBytes(w.params.Chain, &w.round, r.Members[5].Slot, pi, w.signers[5])
 		case w.ids[6]:
-			v.Data = append(v.Data, msg...)
-			v.Data[len(msg)-1] ^= 1
+			pi := drg.InputProof(msg)
+			pi[79] ^= 1
+			v.Data = drg.InputBytes(w.params.Chain, &w.round, w.round.Members[6].Slot, pi, w.signers[6])
 		}
 		return v
 	}}, nil)
@@ -78,12 +92,20 @@ func TestLyingMembers(t *testing.T) {
 		require.Positive(t, w.invalid[w.ids[i]])
 		require.LessOrEqual(t, w.invalid[w.ids[i]], len(w.ids))
 	}
+	require.Len(t, w.evidence, w.invalid[w.ids[5]]+w.invalid[w.ids[6]])
+	for _, e := range w.evidence {
+		for i, m := range w.round.Members {
+			err := e.Verify(w.params.Chain, m)
+			require.Equal(t, m.Slot == e.Slot && i >= 5, err == nil, "member %d: %v", i, err)
+		}
+	}
 }
 
 // A leader that wants to choose among input sets by their outcome has to wait
 // for the delay. With parameters that SafeDelay accepts, even the assumed
 // fastest adversary is through only when no new set is taken any more. With a
-// T below, the same leader gets its way: the check is what stops it.
+// T below, the same leader gets its way, and the randomness is the one it
+// likes best: the check is what stops it.
 func TestGrindingLeaderChoosesBlind(t *testing.T) {
 	for _, safe := range []bool{true, false} {
 		p := demo
@@ -98,13 +120,67 @@ func TestGrindingLeaderChoosesBlind(t *testing.T) {
 		known := time.Duration(float64(p.T) / d.AdversaryRate() * float64(time.Second))
 
 		w := newWorld(t, 7, simnet.Config{Seed: 9}, nil)
+		var best []byte
+		var whole, liked shardkit.Hash
+		grind := func(set []byte) []byte {
+			if best == nil {
+				whole = outcome(t, w, set)
+				best, liked = set, whole
+				for _, s := range subsets(set) {
+					if rnd := outcome(t, w, s); bytes.Compare(rnd[:], liked[:]) < 0 {
+						best, liked = s, rnd
+					}
+				}
+			}
+			return best
+		}
 		for i := range w.ids {
 			w.silent[i] = true // every leader withholds until it knows
+			w.propose[i] = grind
 		}
 		w.net.At(known, func() { w.silent = map[int]bool{} })
 		w.net.Run(known + 5*time.Second)
-		require.Equal(t, safe, w.set == nil)
+		require.NotEqual(t, whole, liked) // there was something to gain
+		if safe {
+			require.Nil(t, w.set)
+		} else {
+			require.NotNil(t, w.set)
+			require.Equal(t, liked, outcome(t, w, w.set))
+		}
 	}
+}
+
+// subsets returns a set without each pair of its members.
+func subsets(set []byte) (all [][]byte) {
+	const head, size = 18, 130
+	n := (len(set) - head) / size
+	for i := range n {
+		for j := range i {
+			s := bytes.Clone(set[:head])
+			s[head-1] = byte(n - 2)
+			for k := range n {
+				if k != i && k != j {
+					s = append(s, set[head+k*size:head+(k+1)*size]...)
+				}
+			}
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// outcome is the randomness that would come of a set.
+func outcome(t *testing.T, w *world, set []byte) shardkit.Hash {
+	pRnd, err := drg.CheckSet(w.params, w.round, set)
+	require.NoError(t, err)
+	core, err := drg.New(drg.Config{Params: w.params})
+	require.NoError(t, err)
+	require.NoError(t, core.Start(0, w.round))
+	core.Committed(0, pRnd)
+	core.Done(0, core.Ready().Jobs[0].Run())
+	rnd, err := drg.CheckOutput(w.params, w.round.Epoch, pRnd, core.Output())
+	require.NoError(t, err)
+	return rnd
 }
 
 // An input set that a Byzantine leader forges is refused, and the next
@@ -157,6 +233,46 @@ func TestUnsafeDelayIsRefused(t *testing.T) {
 	p.T--
 	_, err = drg.SafeDelay(p)
 	require.ErrorAs(t, err, &de)
+
+	// What the zero values stand for.
+	d := vdf.Delay{Bits: 2048, Advantage: 10, Window: 30 * time.Second, Views: 13, ViewTimeout: 30 * time.Second}
+	want, err := d.T()
+	require.NoError(t, err)
+	least, err := drg.SafeDelay(drg.Params{Bits: 2048, T: vdf.MaxT})
+	require.NoError(t, err)
+	require.Equal(t, want, least)
+}
+
+// Weight counts, not heads: three light members are not enough, a heavy one
+// alone is.
+func TestWeightNotHeads(t *testing.T) {
+	w := newWorld(t, 4, simnet.Config{}, nil)
+	w.round.Members[3].Weight = 4
+	setOf := func(need uint64, who ...int) []byte {
+		core, err := drg.New(drg.Config{Params: demo})
+		require.NoError(t, err)
+		r := w.round
+		r.Need = need
+		require.NoError(t, core.Start(0, r))
+		ready := false
+		for _, i := range who {
+			m := r.Members[i]
+			pi, err := w.keys[i].Prove(drg.AlphaOf(demo.Chain, &r, m.Slot))
+			require.NoError(t, err)
+			require.NoError(t, core.Deliver(0, m.Node, drg.InputBytes(demo.Chain, &r, m.Slot, pi, nil)))
+			core.Done(0, core.Ready().Jobs[0].Run())
+			ready = ready || core.Ready().SetReady
+		}
+		require.Equal(t, ready, core.Set() != nil)
+		return core.Set()
+	}
+	require.Nil(t, setOf(4, 0, 1, 2))
+	require.NotNil(t, setOf(4, 3))
+	w.round.Need = 4
+	_, err := drg.CheckSet(demo, w.round, setOf(3, 0, 1, 2))
+	require.ErrorIs(t, err, drg.ErrSet)
+	_, err = drg.CheckSet(demo, w.round, setOf(4, 3))
+	require.NoError(t, err)
 }
 
 func TestDeliverRefuses(t *testing.T) {
@@ -188,6 +304,44 @@ func TestDeliverRefuses(t *testing.T) {
 	require.Empty(t, core.Ready().Jobs) // or later
 	require.NoError(t, core.Deliver(0, w.ids[1], msg))
 	require.Empty(t, core.Ready().Jobs)
+}
+
+// The own output goes to the next leaders at once, and again every Resend until
+// the set is final; a leader that is new among them gets it without waiting.
+func TestResend(t *testing.T) {
+	w := newWorld(t, 7, simnet.Config{}, nil)
+	p := demo
+	p.Spread = 2
+	w.round.Leaders = w.ids[1:4]
+	core, err := drg.New(drg.Config{Params: p, Self: w.ids[0], Prove: w.keys[0].Prove, Resend: time.Second})
+	require.NoError(t, err)
+	require.NoError(t, core.Start(0, w.round))
+	_, ok := core.Wake()
+	require.False(t, ok) // there is nothing to send yet
+	core.Done(0, core.Ready().Jobs[0].Run())
+	to := func() (ids []shardkit.NodeID) {
+		for _, m := range core.Ready().Messages {
+			ids = append(ids, m.To)
+		}
+		return ids
+	}
+	require.Equal(t, w.ids[1:3], to())
+	at, ok := core.Wake()
+	require.True(t, ok)
+	require.Equal(t, time.Second, at)
+	core.Tick(at - 1)
+	require.Empty(t, to())
+	core.Tick(at)
+	require.Equal(t, w.ids[1:3], to())
+	core.SetLeaders(at, w.ids[2:5])
+	require.Equal(t, w.ids[3:4], to())
+	core.Tick(2 * at)
+	require.Equal(t, w.ids[2:4], to())
+	core.Committed(2*at, shardkit.Hash{1})
+	core.Tick(3 * at)
+	require.Empty(t, to())
+	_, ok = core.Wake()
+	require.False(t, ok)
 }
 
 // Every way in which a set can be wrong.

@@ -14,8 +14,8 @@ import (
 var ErrUnknown = errors.New("no value for this epoch")
 
 // History is randomness for those who read it: the values of consecutive
-// epochs, each checked as it is added, from the first on. It is safe for
-// concurrent use.
+// epochs, each checked as it is added, from the first on. It keeps them all,
+// some hundred bytes each. It is safe for concurrent use.
 type History struct {
 	params  Params
 	certify func(r *Round, pRnd shardkit.Hash) error
@@ -26,10 +26,14 @@ type History struct {
 	changed chan struct{} // closed when values grow
 }
 
-// NewHistory returns an empty history. certify says whether the chain has the
-// round (its alpha, members and need) and settled on pRnd in it: from headers
-// that a light client has verified, for instance. It may be nil if whoever
-// adds entries took them from a chain that it follows itself.
+// NewHistory returns an empty history.
+//
+// What Add verifies by itself is that the members of the entry's round made
+// this value. That the round is one of the chain, certify has to say: its
+// alpha, members, their keys and need, and that the chain settled on pRnd. A
+// light client takes these from headers that it has verified; see the example.
+// certify may be nil if whoever adds entries took them from a chain that it
+// follows itself, and for nobody else: a stranger can make up members.
 func NewHistory(p Params, certify func(r *Round, pRnd shardkit.Hash) error) (*History, error) {
 	p = p.withDefaults()
 	if err := p.check(); err != nil {
@@ -38,8 +42,9 @@ func NewHistory(p Params, certify func(r *Round, pRnd shardkit.Hash) error) (*Hi
 	return &History{params: p, certify: certify, changed: make(chan struct{})}, nil
 }
 
-// Hash returns the root of trust: compare it with a friend's. So is the Link
-// of any value for all that came before it.
+// Hash names the history before its first value: the chain, and the parameters
+// of the delay. Two readers who have the same, and of whom the one has the Link
+// of the other's newest value, have had the same values up to there.
 func (h *History) Hash() shardkit.Hash { return h.params.Hash() }
 
 // Add checks the entry of the next epoch and adds its value; the first may be

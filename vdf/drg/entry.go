@@ -27,14 +27,13 @@ type Value struct {
 }
 
 const (
-	kindEntry = 3
 	maxKey    = 256
 	maxSet    = 18 + MaxMembers*(2+128)
 	maxOutput = 2 * 512 // two forms of the largest discriminant
 )
 
-// Hash names a history: the link before its first value. It covers what the
-// values depend on, so it is all that a reader has to trust beforehand.
+// Hash names a history: the link before its first value. It covers what is the
+// same in all rounds: the chain, and the delay.
 func (p Params) Hash() shardkit.Hash {
 	b := append([]byte("shardkit/drg/history/1"), p.Chain[:]...)
 	b = wire.AppendU32(b, uint32(p.Bits))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,9 +25,9 @@ func draw(t testing.TB, p drg.Params, epoch shardkit.Epoch, n int) *drg.Entry {
 	for i := range n {
 		key, err := vrf.GenerateKey(vrf.EdwardsELL2, bytes.Repeat([]byte{byte(i + 1)}, 32))
 		require.NoError(t, err)
-		id := shardkit.NodeID{byte(i + 1)}
+		id, sign := identity(i)
 		r.Members = append(r.Members, drg.Member{Node: id, Slot: shardkit.Hash{byte(n - i)}, Key: key.Public(), Weight: 1})
-		c, err := drg.New(drg.Config{Params: p, Self: id, Prove: key.Prove})
+		c, err := drg.New(drg.Config{Params: p, Self: id, Prove: key.Prove, Sign: sign})
 		require.NoError(t, err)
 		cores = append(cores, c)
 	}
@@ -76,6 +77,12 @@ func TestHistory(t *testing.T) {
 	require.NoError(t, err)
 	_, ok := h.Latest()
 	require.False(t, ok)
+	gap, err := drg.NewHistory(demo, nil)
+	require.NoError(t, err)
+	_, err = gap.Add(entries[0])
+	require.NoError(t, err)
+	_, err = gap.Add(entries[2])
+	require.Error(t, err)
 
 	// A watcher from before the beginning sees all, in order.
 	ctx, cancel := context.WithCancel(context.Background())
@@ -147,8 +154,15 @@ func TestGolden(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, goldenSet, hex.EncodeToString(e.Set))
 	require.Equal(t, goldenLink, hex.EncodeToString(v.Link[:]))
+	msg := drg.InputBytes(demo.Chain, &e.Round, shardkit.Hash{0xaa}, bytes.Repeat([]byte{0xbb}, 80), nil)
+	require.Equal(t, goldenInput, hex.EncodeToString(msg))
+	sign := func([]byte) []byte { return bytes.Repeat([]byte{0xcc}, 64) }
+	msg = drg.InputBytes(demo.Chain, &e.Round, shardkit.Hash{0xaa}, bytes.Repeat([]byte{0xbb}, 80), sign)
+	require.Equal(t, "0104"+goldenInput[4:]+strings.Repeat("cc", 64), hex.EncodeToString(msg))
 	require.Len(t, enc, 2+8+4+32+8+4+2*(32+32+4+32+8)+4+len(e.Set)+4+len(e.Output))
 }
+
+var goldenInput = "0101" + "0000000000000007" + "00000000" + "aa" + strings.Repeat("00", 31) + strings.Repeat("bb", 80)
 
 const (
 	goldenSet = "0102000000000000000700000000000000020000cff923ef0cfe2d95862f938f85899c53aba4b23abf104ce3832b40835e27" +
@@ -208,7 +222,8 @@ func TestLateDelay(t *testing.T) {
 }
 
 // A node that comes back after everything was decided learns it from the
-// chain, and computes the same output.
+// chain, and computes the same output. A reader who never was there verifies
+// the same value from the chain's bytes.
 func TestLateJoiner(t *testing.T) {
 	w := newWorld(t, 4, simnet.Config{Seed: 12}, nil)
 	w.net.At(time.Millisecond, func() { w.net.Crash(w.ids[3]) })
@@ -217,6 +232,13 @@ func TestLateJoiner(t *testing.T) {
 	require.NotNil(t, w.output)
 	w.net.Run(30 * time.Second)
 	w.finish(time.Minute)
+
+	h, err := drg.NewHistory(w.params, nil)
+	require.NoError(t, err)
+	v, err := h.Add(&drg.Entry{Round: w.round, Set: w.set, Output: w.output})
+	require.NoError(t, err)
+	require.Equal(t, w.pRnd, v.PRnd)
+	require.Equal(t, w.rnd, v.Rnd)
 }
 
 // One seed, one history.
@@ -259,12 +281,20 @@ func FuzzCheckSet(f *testing.F) {
 
 func FuzzDeliver(f *testing.F) {
 	e := draw(f, demo, 7, 2)
-	c, err := drg.New(drg.Config{Params: demo, Self: e.Round.Members[0].Node})
-	require.NoError(f, err)
-	require.NoError(f, c.Start(0, e.Round))
-	f.Add(drg.InputBytes(&e.Round, e.Round.Members[1].Slot, make([]byte, 80)))
+	m := e.Round.Members[1]
+	_, sign := identity(1)
+	var cores []*drg.Core // one takes what is not signed, the other does not
+	for _, s := range []func([]byte) []byte{nil, sign} {
+		c, err := drg.New(drg.Config{Params: demo, Self: e.Round.Members[0].Node, Sign: s})
+		require.NoError(f, err)
+		require.NoError(f, c.Start(0, e.Round))
+		cores = append(cores, c)
+		f.Add(drg.InputBytes(demo.Chain, &e.Round, m.Slot, make([]byte, 80), s))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = c.Deliver(0, e.Round.Members[1].Node, b)
+		for _, c := range cores {
+			_ = c.Deliver(0, m.Node, b)
+		}
 		drg.CheckInput(t, b)
 	})
 }

@@ -1,6 +1,7 @@
 package drg
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 
@@ -16,40 +17,55 @@ const suite = vrf.EdwardsELL2
 var (
 	ErrMalformed = errors.New("malformed message")        // a correct peer never sends it
 	ErrForeign   = errors.New("sender does not own slot") // a correct peer never sends it
+	ErrUnsigned  = errors.New("message is not signed")    // a correct peer that has Config.Sign never sends it
 	ErrStale     = errors.New("of another round")         // happens between correct peers
 )
 
 const (
-	version   = 1
-	kindInput = 1
-	kindSet   = 2
+	version      = 1
+	kindInput    = 1
+	kindSet      = 2
+	kindEntry    = 3
+	kindSigned   = 4
+	kindEvidence = 5
 )
 
 // input is a member's VRF output on its way to a leader.
 type input struct {
-	epoch   shardkit.Epoch
-	attempt uint32
-	slot    shardkit.Hash
-	pi      []byte
+	epoch     shardkit.Epoch
+	attempt   uint32
+	slot      shardkit.Hash
+	pi        []byte
+	signature []byte // of signingBytes by the member's node; nil: not signed
 }
 
 func (m *input) appendBinary(b []byte) []byte {
-	b = append(b, version, kindInput)
+	kind := byte(kindInput)
+	if m.signature != nil {
+		kind = kindSigned
+	}
+	b = append(b, version, kind)
 	b = wire.AppendU64(b, uint64(m.epoch))
 	b = wire.AppendU32(b, m.attempt)
 	b = append(b, m.slot[:]...)
-	return append(b, m.pi...)
+	return append(append(b, m.pi...), m.signature...)
 }
 
-// unmarshalBinary decodes p; m.pi aliases it.
+// unmarshalBinary decodes p; pi and signature alias it.
 func (m *input) unmarshalBinary(p []byte) error {
 	r := wire.NewReader(p)
 	r.Expect(version, "version")
-	r.Expect(kindInput, "kind")
+	kind := r.U8()
+	if r.Err() == nil && kind != kindInput && kind != kindSigned {
+		r.Fail(fmt.Errorf("kind %d: %w", kind, wire.ErrValue))
+	}
 	m.epoch = shardkit.Epoch(r.U64())
 	m.attempt = r.U32()
 	m.slot = r.Array32()
-	m.pi = r.Fixed(suite.ProofSize())
+	m.pi = r.Fixed(proofSize)
+	if m.signature = nil; kind == kindSigned {
+		m.signature = r.Fixed(ed25519.SignatureSize)
+	}
 	if err := r.Close(); err != nil {
 		return fmt.Errorf("drg: %w: %v", ErrMalformed, err)
 	}

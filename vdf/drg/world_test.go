@@ -1,6 +1,7 @@
 package drg_test
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
 	"testing"
@@ -24,16 +25,31 @@ type world struct {
 	round   drg.Round
 	ids     []shardkit.NodeID
 	keys    []*vrf.SecretKey
+	signers []func([]byte) []byte
 	view    int
 	propose map[int]func(set []byte) []byte // what a Byzantine leader makes of its set
 	silent  map[int]bool                    // leaders that never propose
+	// crashes says whether a leader crashes as it comes to a step of its turn.
+	crashes func(s step, leader int) bool
 
 	set, output []byte // committed
 	pRnd, rnd   shardkit.Hash
 	refused     []error // of sets proposed
 	invalid     map[shardkit.NodeID]int
-	setAt       time.Duration
+	evidence    []drg.Evidence
 }
+
+// step is a point in a leader's turn at which it may crash.
+type step string
+
+const (
+	turnBegins      step = "its turn begins"
+	hasSet          step = "it has a set, not yet sent"
+	setCommitted    step = "its set has been committed"
+	delayRuns       step = "the set is final, the delay not through"
+	hasOutput       step = "it has the output, not yet sent"
+	outputCommitted step = "its output has been committed"
+)
 
 const slotTime = 300 * time.Millisecond
 
@@ -49,6 +65,7 @@ func (n *node) Effects() simnet.Effects {
 	for _, m := range r.Invalid {
 		n.w.invalid[m.Node]++
 	}
+	n.w.evidence = append(n.w.evidence, r.Evidence...)
 	return simnet.Effects{Messages: r.Messages, Jobs: r.Jobs}
 }
 
@@ -56,7 +73,8 @@ var demo = drg.Params{
 	Chain: shardkit.Hash{1}, Bits: 256, T: 200, Bound: 10 * time.Second, AllowShortDelay: true,
 }
 
-// newWorld makes n nodes of weight 1. mute lists those that make no proof.
+// newWorld makes n nodes of weight 1; adjust, if not nil, changes their
+// configuration.
 func newWorld(t *testing.T, n int, cfg simnet.Config, adjust func(i int, c *drg.Config)) *world {
 	w := &world{
 		t: t, params: demo, propose: map[int]func([]byte) []byte{}, silent: map[int]bool{},
@@ -78,14 +96,14 @@ func newWorld(t *testing.T, n int, cfg simnet.Config, adjust func(i int, c *drg.
 		seed := sha256.Sum256([]byte(fmt.Sprint("key", i)))
 		key, err := vrf.GenerateKey(vrf.EdwardsELL2, seed[:])
 		require.NoError(t, err)
-		id := shardkit.NodeID(sha256.Sum256([]byte(fmt.Sprint("node", i))))
-		w.ids, w.keys = append(w.ids, id), append(w.keys, key)
+		id, sign := identity(i)
+		w.ids, w.keys, w.signers = append(w.ids, id), append(w.keys, key), append(w.signers, sign)
 		w.round.Members = append(w.round.Members, drg.Member{
 			Node: id, Slot: shardkit.Hash(sha256.Sum256(id[:])), Key: key.Public(), Weight: 1,
 		})
 	}
 	for i, id := range w.ids {
-		c := drg.Config{Params: w.params, Self: id, Prove: w.keys[i].Prove}
+		c := drg.Config{Params: w.params, Self: id, Prove: w.keys[i].Prove, Sign: w.signers[i]}
 		if adjust != nil {
 			adjust(i, &c)
 		}
@@ -96,6 +114,13 @@ func newWorld(t *testing.T, n int, cfg simnet.Config, adjust func(i int, c *drg.
 	}
 	net.At(0, w.slot)
 	return w
+}
+
+// identity is the network key of a node.
+func identity(i int) (id shardkit.NodeID, sign func([]byte) []byte) {
+	seed := sha256.Sum256([]byte(fmt.Sprint("node", i)))
+	key := ed25519.NewKeyFromSeed(seed[:])
+	return shardkit.NodeID(key.Public().(ed25519.PublicKey)), func(m []byte) []byte { return ed25519.Sign(key, m) }
 }
 
 // leaders lists the next ones, soonest first.
@@ -118,17 +143,35 @@ func (w *world) each(f func(i int, now time.Duration, n *node)) {
 func (w *world) slot() {
 	leader := w.view % len(w.ids)
 	w.each(func(_ int, now time.Duration, n *node) { w.catchUp(now, n) })
-	if n, ok := w.net.Node(w.ids[leader]).(*node); ok && !w.silent[leader] {
-		if w.set == nil {
-			w.tryset(leader, n.Set())
-		} else if w.output == nil && n.Output() != nil {
-			rnd, err := drg.CheckOutput(w.params, w.round.Epoch, w.pRnd, n.Output())
-			require.NoError(w.t, err)
-			w.output, w.rnd = n.Output(), rnd
+	if n, ok := w.net.Node(w.ids[leader]).(*node); ok && !w.silent[leader] && !w.fails(turnBegins, leader) {
+		switch {
+		case w.set == nil && n.Set() != nil:
+			if set := n.Set(); !w.fails(hasSet, leader) {
+				w.tryset(leader, set)
+				w.fails(setCommitted, leader)
+			}
+		case w.set != nil && w.output == nil && n.Output() == nil:
+			w.fails(delayRuns, leader)
+		case w.set != nil && w.output == nil:
+			if output := n.Output(); !w.fails(hasOutput, leader) {
+				rnd, err := drg.CheckOutput(w.params, w.round.Epoch, w.pRnd, output)
+				require.NoError(w.t, err)
+				w.output, w.rnd = output, rnd
+				w.fails(outputCommitted, leader)
+			}
 		}
 	}
 	w.view++
 	w.net.At(w.net.Now()+slotTime, w.slot)
+}
+
+// fails crashes the leader if it is to crash at this step.
+func (w *world) fails(s step, leader int) bool {
+	if w.crashes == nil || !w.crashes(s, leader) {
+		return false
+	}
+	w.net.Crash(w.ids[leader])
+	return true
 }
 
 // catchUp tells a node what the chain says: also after a crash.
@@ -163,7 +206,7 @@ func (w *world) tryset(leader int, set []byte) {
 		}
 	})
 	if 3*votes > 2*len(w.ids) {
-		w.set, w.pRnd, w.setAt = set, pRnd, w.net.Now()
+		w.set, w.pRnd = set, pRnd
 	}
 }
 
