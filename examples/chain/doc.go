@@ -75,7 +75,9 @@
 // who file an estake.Evidence for each culprit from accounts of their own
 // (Config.Reporter); anybody else may do so as well (EvidenceProof). The state
 // of the beacon has the committees of every epoch whose offences can still be
-// punished. The culprit is slashed at once and elected no more.
+// punished. The culprit is slashed at once and elected no more. What a replica's
+// votes rest on is kept in its store as long (Archived): if there should ever be
+// two blocks at a height, fbft.Accuse finds out from it who is to blame.
 //
 // # How to drive it
 //

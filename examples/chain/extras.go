@@ -55,6 +55,9 @@ func (t *tip) extras(own shardkit.ShardID) []pair {
 	for _, id := range t.out.delivered {
 		out = append(out, pair{keyDelivered(id), h})
 	}
+	if len(t.archive) > 0 {
+		out = append(out, pair{keyArchive(t.height), encodeArchive(t.archive)})
+	}
 	if t.header.Hop != nil {
 		hop := statesync.Hop{Epoch: t.header.Epoch, Header: t.encoded, Cert: t.raw, Committee: t.out.next}
 		out = append(out, pair{keyHop(t.header.Epoch), encodeHop(&hop)})

@@ -178,6 +178,7 @@ func (r *replica) messages(list []shardkit.Message, proto uint8) {
 
 func (r *replica) pumpConsensus(now time.Duration) bool {
 	rd := r.consensus.Ready()
+	r.keepArchive(rd.Archive) // ahead of the votes that rest on it
 	first := rd.Seq - uint64(len(rd.Records)) + 1
 	height := r.tip.height + 1
 	for i, rec := range rd.Records {

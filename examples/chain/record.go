@@ -8,11 +8,12 @@ import (
 )
 
 // A node has one log for all its replicas. A record is a vote record of the
-// consensus core or a body that a later vote record depends on: both become
-// durable in order, by the same sync.
+// consensus core, or a body that a later vote record depends on, or what the
+// vote rests on (see archive.go): all become durable in order, by the same sync.
 const (
 	recordVote uint8 = iota + 1
 	recordBody
+	recordArchive
 )
 
 const maxRecord = 16 << 20
@@ -24,8 +25,9 @@ type recordLog struct {
 	live      []liveRecord // in order; a recovered one has seq 0
 	pruned    uint64
 
-	votes  map[shardkit.ShardID][][]byte // recovered, until the replica is open
-	bodies map[shardkit.ShardID][]bodyRecord
+	votes    map[shardkit.ShardID][][]byte // recovered, until the replica is open
+	bodies   map[shardkit.ShardID][]bodyRecord
+	archives map[shardkit.ShardID][]archiveRecord
 }
 
 type liveRecord struct {
@@ -39,6 +41,12 @@ type bodyRecord struct {
 	height shardkit.Height
 	header []byte
 	body   []byte
+}
+
+// archiveRecord is a message that a vote at a height rests on.
+type archiveRecord struct {
+	height  shardkit.Height
+	message []byte
 }
 
 func encodeRecord(kind uint8, shard shardkit.ShardID, h shardkit.Height, parts ...[]byte) []byte {
@@ -59,6 +67,7 @@ func encodeRecord(kind uint8, shard shardkit.ShardID, h shardkit.Height, parts .
 func (l *recordLog) recover(records [][]byte) error {
 	l.votes = map[shardkit.ShardID][][]byte{}
 	l.bodies = map[shardkit.ShardID][]bodyRecord{}
+	l.archives = map[shardkit.ShardID][]archiveRecord{}
 	for i, rec := range records {
 		r := wire.NewReader(rec)
 		kind, shard, height := r.U8(), shardkit.ShardID(r.U32()), shardkit.Height(r.U64())
@@ -67,6 +76,8 @@ func (l *recordLog) recover(records [][]byte) error {
 			l.votes[shard] = append(l.votes[shard], r.Bytes(maxRecord))
 		case recordBody:
 			l.bodies[shard] = append(l.bodies[shard], bodyRecord{height, r.Bytes(maxHeader), r.Bytes(maxRecord)})
+		case recordArchive:
+			l.archives[shard] = append(l.archives[shard], archiveRecord{height, r.Bytes(maxRecord)})
 		default:
 			r.Fail(fmt.Errorf("%w: kind %d", wire.ErrValue, kind))
 		}

@@ -64,6 +64,7 @@ type replica struct {
 
 	blocks   []*proposal // of heights above the tip, in order of arrival
 	proposal proposing
+	archive  [][]byte                        // what votes at this height rest on
 	late     []lateVotes                     // for a header of this node, by height
 	credited map[shardkit.Height]fbft.Bitmap // late votes that headers of the window had
 	worked   bool                            // consensus knows that there is work at this height
@@ -85,6 +86,7 @@ type tip struct {
 	raw     []byte            // cert, encoded
 	by      *fbft.Committee   // that certified it; nil at genesis
 	out     *outcome
+	archive [][]byte // what this node's votes for the height rest on
 }
 
 // mark pairs a record of the consensus core with the node's record.
@@ -145,6 +147,7 @@ func (r *replica) setup(now time.Duration, at *tip) error {
 	for d := range at.out.links {
 		r.relay.Included(now, shardkit.ShardID(d), at.out.links[d].Height)
 	}
+	r.restoreArchive()
 	r.restoreBodies()
 	r.learnFrom(now, at.out)
 	r.nextHeight(now)
@@ -188,6 +191,7 @@ func (r *replica) learnFrom(now time.Duration, out *outcome) {
 func (r *replica) advance(now time.Duration, t *tip) {
 	before := r.tip
 	r.tip, t.by = t, before.out.committee
+	t.archive, r.archive = r.archive, nil
 	r.queue = append(r.queue, t)
 	if len(r.queue) == 1 {
 		r.commit()
@@ -276,6 +280,9 @@ func (r *replica) commit() {
 	r.job("ledger.commit", len(t.body), func() any {
 		b := &ledger.Block{Header: *t.header, Body: t.body, Certificate: t.raw}
 		if err := rules.spoil(b, store); err != nil {
+			return committedResult{t, err}
+		}
+		if err := rules.dropArchive(chain, store, t.header); err != nil {
 			return committedResult{t, err}
 		}
 		return committedResult{t, chain.Commit(b, stage, func(yield func(k, v []byte) bool) {
