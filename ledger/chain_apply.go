@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/shardkit/shardkit/xshard"
 )
@@ -93,6 +94,7 @@ func (r *Rules) Context(h *Header) *Context {
 }
 
 func (r *Rules) run(ctx *Context, h *Header, x *Executed) (err error) {
+	// What is only told is collected here; what is decided is on the stage.
 	ctx.Report = func(list []Result) { x.Results = list }
 	ctx.Arrived = func(rc *xshard.Receipt, res Result) { x.Arrived = append(x.Arrived, Arrival{*rc, res}) }
 	x.Outbox = newOutbox(ctx)
@@ -130,10 +132,10 @@ func invalid(h *Header, err error) error {
 }
 
 // Apply executes a block on the head, compares what comes out with the roots
-// of state and outbox in its header, and commits it. Whether the block is
-// certified was checked before. An invalid block, and one that does not follow
-// the head, changes nothing.
-func (c *Chain) Apply(b *Block, r *Rules) (*Executed, error) {
+// of state and outbox in its header, and commits it, with extra as in Commit.
+// Whether the block is certified was checked before. An invalid block, and one
+// that does not follow the head, changes nothing.
+func (c *Chain) Apply(b *Block, r *Rules, extra iter.Seq2[[]byte, []byte]) (*Executed, error) {
 	if err := c.follows(b); err != nil {
 		return nil, err
 	}
@@ -146,10 +148,11 @@ func (c *Chain) Apply(b *Block, r *Rules) (*Executed, error) {
 		st.Discard()
 		return nil, err
 	}
-	return x, c.write(b, x, nil)
+	return x, c.write(b, x, extra)
 }
 
-// matches compares roots.
+// matches compares the roots of what came out with those that were certified:
+// the state's and the outbox's. Nothing else in a header is execution's.
 func (x *Executed) matches(h *Header) error {
 	root, err := x.Stage.Root()
 	switch {

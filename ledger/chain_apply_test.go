@@ -68,9 +68,12 @@ func TestApply(t *testing.T) {
 		r.Market = market
 		for n := range uint64(5) {
 			b := propose(t, c, r, transfer(key(0), n, addressOf(key(9)), 10, 5))
-			x, err := c.Apply(b, r)
+			x, err := c.Apply(b, r, extra(b.Header.Height))
 			require.NoError(t, err)
 			require.Len(t, x.Body.Transactions, 1)
+			v, _, err := c.Get([]byte("position"))
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint(n+1), string(v))
 		}
 		var supply uint64
 		require.NoError(t, ledger.EachAccount(c.State(), func(_ ledger.Address, acc ledger.Account) error {
@@ -107,13 +110,13 @@ func TestApplyRefuses(t *testing.T) {
 		b := *good
 		b.Body = bytes.Clone(good.Body)
 		change(&b)
-		_, err := c.Apply(&b, r)
+		_, err := c.Apply(&b, r, nil)
 		require.ErrorIs(t, err, ledger.ErrInvalid, name)
 		require.Equal(t, root, c.State().Root())
 	}
 	other := *good
 	other.Header.Height++
-	_, err := c.Apply(&other, r)
+	_, err := c.Apply(&other, r, nil)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, ledger.ErrInvalid, "it may be a good block of later")
 	r.Shards = 1
@@ -121,7 +124,7 @@ func TestApplyRefuses(t *testing.T) {
 	h.Shard = 1
 	_, err = r.Execute(&h, good.Body, c.State().Begin())
 	require.ErrorIs(t, err, ledger.ErrInvalid)
-	_, err = c.Apply(good, r)
+	_, err = c.Apply(good, r, nil)
 	require.NoError(t, err)
 }
 
@@ -129,7 +132,7 @@ func TestApplyRefuses(t *testing.T) {
 func TestExportWhileCommitting(t *testing.T) {
 	c, r := applied(t, ledger.NewMemStore())
 	for n := range uint64(3) {
-		_, err := c.Apply(propose(t, c, r, transfer(key(0), n, addressOf(key(9)), 10, 5)), r)
+		_, err := c.Apply(propose(t, c, r, transfer(key(0), n, addressOf(key(9)), 10, 5)), r, nil)
 		require.NoError(t, err)
 	}
 	var want bytes.Buffer
@@ -140,7 +143,7 @@ func TestExportWhileCommitting(t *testing.T) {
 		go func() { errs <- c.Export(&got[i], 3) }()
 	}
 	for n := range uint64(5) {
-		_, err := c.Apply(propose(t, c, r, transfer(key(0), n+3, addressOf(key(9)), 10, 5)), r)
+		_, err := c.Apply(propose(t, c, r, transfer(key(0), n+3, addressOf(key(9)), 10, 5)), r, nil)
 		require.NoError(t, err)
 		_, _ = c.Head()
 		_, err = c.Block(shardkit.Height(n))

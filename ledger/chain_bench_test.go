@@ -45,7 +45,7 @@ func BenchmarkApply(b *testing.B) {
 				}
 				round++
 				b.StartTimer()
-				_, err := c.Apply(block, r)
+				_, err := c.Apply(block, r, nil)
 				require.NoError(b, err)
 			}
 			b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "tx/s")

@@ -240,7 +240,7 @@ func TestApplyIndexes(t *testing.T) {
 	}
 	tx := transfer(key(0), 0, to, 10, 7)
 	b := propose(t, c, r, tx)
-	x, err := c.Apply(b, r)
+	x, err := c.Apply(b, r, nil)
 	require.NoError(t, err)
 	require.Equal(t, []ledger.Result{{Fee: 2}}, x.Results)
 	found, err := c.Find(tx.ID())

@@ -204,6 +204,41 @@ func TestSnapshotResumes(t *testing.T) {
 	require.Equal(t, b.Header.State, openChain(t, store).State().Root())
 }
 
+// brokenPipe takes or gives n bytes and then fails.
+type brokenPipe struct {
+	r io.Reader
+	n int
+}
+
+func (p *brokenPipe) Write(b []byte) (int, error) {
+	if p.n -= len(b); p.n < 0 {
+		return 0, errBroken
+	}
+	return len(b), nil
+}
+
+func (p *brokenPipe) Read(b []byte) (int, error) {
+	if p.n == 0 {
+		return 0, errBroken
+	}
+	n, err := p.r.Read(b[:min(len(b), p.n)])
+	p.n -= n
+	return n, err
+}
+
+// TestSnapshotBroken breaks the file's medium, not the file.
+func TestSnapshotBroken(t *testing.T) {
+	c, file := snapshot(t, 5)
+	head, _ := c.Head()
+	for n := 0; n < len(file); n += 97 {
+		require.ErrorIs(t, c.Export(&brokenPipe{n: n}, 5), errBroken)
+		d := openChain(t, ledger.NewMemStore())
+		err := d.Import(&brokenPipe{r: bytes.NewReader(file), n: n}, trust(head.Hash()))
+		require.ErrorIs(t, err, errBroken)
+		require.NoError(t, d.Import(bytes.NewReader(file), trust(head.Hash())))
+	}
+}
+
 var errBroken = errors.New("disk")
 
 // countdownStore fails every write after the first few.

@@ -38,24 +38,29 @@ func (c *Chain) Rewind(h shardkit.Height, extra iter.Seq2[[]byte, []byte]) error
 			extraPairs(extra)(yield)
 		}
 	}
-	deletes := func(yield func(lo, hi []byte) bool) {
-		if !yield(heightKey(keyHeader, h+1), heightKey(keyHeader, head.Height+1)) ||
-			!yield(heightKey(keyBody, h+1), heightKey(keyBody, head.Height+1)) {
-			return
-		}
-		for _, k := range gone {
-			if !yield(k, nil) {
-				return
-			}
-		}
-	}
-	if err := c.State().Rewind(uint64(h), sets, deletes); err != nil {
+	if err := c.State().Rewind(uint64(h), sets, forget(h+1, head.Height, gone)); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.head, c.hash = to, hash
 	return nil
+}
+
+// forget deletes the blocks from lo to hi, both included, and the keys: records
+// in order of height as a range, which costs the same however many they are.
+func forget(lo, hi shardkit.Height, keys [][]byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(lo, hi []byte) bool) {
+		if !yield(heightKey(keyHeader, lo), heightKey(keyHeader, hi+1)) ||
+			!yield(heightKey(keyBody, lo), heightKey(keyBody, hi+1)) {
+			return
+		}
+		for _, k := range keys {
+			if !yield(k, nil) {
+				return
+			}
+		}
+	}
 }
 
 // viewOf returns the state after a block, which must have the header's root:

@@ -73,7 +73,10 @@ func (c *Chain) Export(w io.Writer, h shardkit.Height) error {
 func (c *Chain) Import(r io.Reader, check func(*Block) error) error {
 	in := bufio.NewReaderSize(r, 1<<16)
 	magic := make([]byte, len(snapshotMagic))
-	if _, err := io.ReadFull(in, magic); err != nil || string(magic) != snapshotMagic {
+	if _, err := io.ReadFull(in, magic); err != nil {
+		return fmt.Errorf("%w: %w", ErrSnapshot, err)
+	}
+	if string(magic) != snapshotMagic {
 		return fmt.Errorf("%w: no snapshot", ErrSnapshot)
 	}
 	enc, err := readBytes(in, MaxHeader+MaxBody+MaxCertificate+64)
@@ -91,7 +94,7 @@ func (c *Chain) Import(r io.Reader, check func(*Block) error) error {
 		return fmt.Errorf("%w: block %d: %w", ErrSnapshot, b.Header.Height, err)
 	}
 	c.mu.Lock()
-	c.state = nil
+	c.state = nil // from here on the store may hold a part of another
 	c.mu.Unlock()
 	restore, err := OpenRestore(c.store, c.cfg.State, b.Header.State, uint64(b.Header.Height))
 	if err != nil {
@@ -115,6 +118,8 @@ func importChunks(in *bufio.Reader, root shardkit.Hash, restore *Restore) error 
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrSnapshot, err)
 		}
+		// Chunks are proven also where an earlier import has been: the file must
+		// be whole, not only what is still needed of it.
 		if missing := restore.Next(); !restore.Complete() &&
 			bytes.Compare(from[:], missing[:]) <= 0 && (done || bytes.Compare(missing[:], next[:]) < 0) {
 			if err := restore.Add(from, chunk); err != nil {

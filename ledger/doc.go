@@ -48,9 +48,11 @@
 //     [Stage] (Pick). The stage gives the root for the header.
 //  3. A validator decodes the body ([DecodeBody]), calls VerifyBatch, which
 //     checks only what its cache has not seen, executes on a stage of its own
-//     and compares the roots.
+//     and compares the roots: [Rules.Execute] does all of it, the signatures
+//     beside the rest.
 //  4. Once the block is decided, [Chain.Commit] writes block, state and indexes
-//     and [Mempool.Committed] drops what is used.
+//     and [Mempool.Committed] drops what is used. Whoever only follows a chain
+//     uses [Chain.Apply] for both steps.
 //
 // A transfer to an account of another shard takes the amount off here and
 // leaves a receipt in the block's outbox (package xshard); the other shard
@@ -76,7 +78,8 @@
 // It does not fetch, relay or certify anything. Headers are checked as far as
 // they speak of chain, state, body and outbox; committee, inbox and proposer
 // are the composition's. There are no contracts: [Executor] is where they fit
-// in. Receipts of other shards are not in the index of accounts.
+// in. Results of transactions are kept for those who ask the chain, but no
+// header covers them: what has to be proven is written to the state.
 //
 // # Deviations
 //

@@ -277,6 +277,10 @@ func executeSpread(ctx *Context, s KV, txs []*Transaction, ex Accessor, out *xsh
 		}
 	}
 	runGroups(ctx, txs, ex, all)
+	// In order, the block would have ended at the first refusal, and what a
+	// later group met after that would not have happened: only the earliest
+	// counts. Anything but a refusal, such as a key that was not declared, says
+	// nothing about the block.
 	first := -1 // of the groups that failed, the one that did so earliest in the block
 	for i, g := range all {
 		if g.err == nil {
@@ -307,7 +311,8 @@ func executeSpread(ctx *Context, s KV, txs []*Transaction, ex Accessor, out *xsh
 	return list, true, nil
 }
 
-// runGroups gives the costliest groups out first.
+// runGroups executes all groups on the workers. The costliest are given out
+// first: one that is begun last keeps everybody waiting.
 func runGroups(ctx *Context, txs []*Transaction, ex Executor, all []*group) {
 	queue := slices.Clone(all)
 	slices.SortStableFunc(queue, func(a, b *group) int { return cmp.Compare(b.cost, a.cost) })

@@ -50,7 +50,7 @@ func BenchmarkMempool(b *testing.B) {
 				}
 			}
 		}
-		b.ReportMetric(pending*float64(b.N)/b.Elapsed().Seconds(), "tx/s")
+		b.ReportMetric(pending*float64(b.N)/b.Elapsed().Seconds(), "adds/s")
 	})
 	b.Run(fmt.Sprintf("full/pending=%d", pending), func(b *testing.B) {
 		const more = 200_000
@@ -73,7 +73,7 @@ func BenchmarkMempool(b *testing.B) {
 				}
 			}
 		}
-		b.ReportMetric(more*float64(b.N)/b.Elapsed().Seconds(), "tx/s")
+		b.ReportMetric(more*float64(b.N)/b.Elapsed().Seconds(), "adds/s")
 	})
 	m := fill()
 	b.Run(fmt.Sprintf("refused/pending=%d", pending), func(b *testing.B) {
@@ -84,7 +84,7 @@ func BenchmarkMempool(b *testing.B) {
 				b.Fatal("taken")
 			}
 		}
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "adds/s")
 	})
 	b.Run(fmt.Sprintf("select/pending=%d/count=10000", pending), func(b *testing.B) {
 		b.ReportAllocs()

@@ -21,6 +21,7 @@ func (h *heap[T]) fix(i int) {
 	}
 }
 
+// remove takes the item at i out; the last one fills the gap.
 func (h *heap[T]) remove(i int) T {
 	item, last := h.items[i], len(h.items)-1
 	h.items[i] = h.items[last]
@@ -34,6 +35,8 @@ func (h *heap[T]) remove(i int) T {
 	return item
 }
 
+// up and down move the item at i to where it belongs among those above and
+// below. The others shift by one place each; nothing is swapped.
 func (h *heap[T]) up(i int) int {
 	item := h.items[i]
 	for i > 0 {
