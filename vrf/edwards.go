@@ -122,11 +122,20 @@ func edKey(public []byte) (*ed.EdwardsPoint, error) {
 // edDecode decodes a point and refuses all but its one encoding.
 func edDecode(b []byte) (*ed.EdwardsPoint, error) {
 	c, err := ed.NewCompressedEdwardsYFromBytes(b)
+	if err == nil && !c.IsCanonicalVartime() {
+		err = fmt.Errorf("point is not canonical")
+	}
 	if err != nil {
 		return nil, err
 	}
-	if !c.IsCanonicalVartime() {
-		return nil, fmt.Errorf("point is not canonical")
+	return edExpand(b)
+}
+
+// edExpand decodes a point from any encoding.
+func edExpand(b []byte) (*ed.EdwardsPoint, error) {
+	c, err := ed.NewCompressedEdwardsYFromBytes(b)
+	if err != nil {
+		return nil, err
 	}
 	var p ed.EdwardsPoint
 	return p.SetCompressedY(c)
@@ -154,7 +163,7 @@ func edHash(suite Suite, public, alpha []byte) (*ed.EdwardsPoint, []byte, error)
 	var inv fp.Elt
 	fp.Inv(&inv, &p.z)
 	enc := p.encode(&inv)
-	h, err := edDecode(enc)
+	h, err := edExpand(enc) // takes as long for one point as for another
 	if err != nil {
 		return nil, nil, fmt.Errorf("vrf: hash to curve: %w", err)
 	}

@@ -3,6 +3,7 @@ package vrf_test
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -276,4 +277,38 @@ func Example() {
 	// Output:
 	// 130d9b8ecc837f0c
 	// 1 <nil>
+}
+
+// Proofs of many are shown to others in one form and checked together.
+func ExampleVerifyBatch() {
+	alpha := []byte("hash of a block")
+	var items []vrf.Item
+	for i := range byte(10) {
+		key, err := vrf.GenerateKey(vrf.EdwardsELL2, bytes.Repeat([]byte{i}, vrf.SeedSize)) // nil for a random key
+		if err != nil {
+			panic(err)
+		}
+		pi, err := key.Prove(alpha)
+		if err != nil {
+			panic(err)
+		}
+		// Who collects them checks each as it comes.
+		proof, _, err := vrf.Convert(vrf.EdwardsELL2, key.Public(), alpha, pi)
+		if err != nil {
+			panic(err)
+		}
+		items = append(items, vrf.Item{Public: key.Public(), Alpha: alpha, Proof: proof})
+	}
+	betas, err := vrf.VerifyBatch(vrf.EdwardsELL2, items)
+	fmt.Printf("%x %v\n", betas[1][:8], err)
+
+	items[3].Alpha = []byte("hash of another block")
+	betas, err = vrf.VerifyBatch(vrf.EdwardsELL2, items)
+	var bad *vrf.BatchError
+	if errors.As(err, &bad) {
+		fmt.Printf("%x %v: %v\n", betas[1][:8], bad.Bad, err)
+	}
+	// Output:
+	// 130d9b8ecc837f0c <nil>
+	// 130d9b8ecc837f0c [3]: vrf: invalid proof: 1 in the batch, the first is 3
 }
