@@ -64,10 +64,11 @@ type Config struct {
 	// ProveSlot, if not nil, is used in place of Prove, by a node whose slots
 	// have different keys.
 	ProveSlot func(slot shardkit.Hash, alpha []byte) (pi []byte, err error)
-	// Sign makes the Ed25519 signature of Self, in a job: from any goroutine. With it the node signs
-	// the outputs it sends, takes none that are not signed, and turns those that
-	// are signed and wrong into Evidence. nil: nothing of that, wrong outputs
-	// are only named. The same at all nodes: all have it, or none.
+	// Sign makes the Ed25519 signature of Self, in a job: from any goroutine.
+	// With it the node signs the outputs it sends, and takes none that is not
+	// signed: one that is wrong is Evidence then. nil: it sends and takes outputs
+	// without a signature, and wrong ones are only named. All nodes have it, or
+	// none.
 	Sign   func(msg []byte) (signature []byte)
 	Resend time.Duration // period of sending the output again until the set is final. 0: 500 ms
 }

@@ -65,6 +65,21 @@ func TestSilentMembers(t *testing.T) {
 	w.finish(time.Minute)
 }
 
+// The first leaders have a set and withhold it. That costs time and changes
+// nothing: the next leader's set has their outputs too.
+func TestLeadersWithhold(t *testing.T) {
+	w := newWorld(t, 7, simnet.Config{Seed: 13}, nil)
+	w.silent[0], w.silent[1] = true, true
+	w.net.At(2*slotTime-1, func() {
+		require.NotNil(t, w.net.Node(w.ids[0]).(*node).Set())
+		require.NotNil(t, w.net.Node(w.ids[1]).(*node).Set())
+		require.Nil(t, w.set)
+	})
+	w.finish(time.Minute)
+	require.Equal(t, byte(7), w.set[17]) // members in the set
+	require.Equal(t, outcome(t, w, w.set), w.rnd)
+}
+
 // Members that lie, or send what was valid in another round, are found out
 // once a round by each leader; the others' outputs suffice. What they signed
 // convicts them, and nobody else.
