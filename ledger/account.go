@@ -6,14 +6,21 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/xshard"
 )
 
-// KV is what execution needs of a state. A *Stage is one. A value that Get
-// returns is not changed by the caller; ok is false if there is none. Slices
-// given to Set are not changed afterwards.
-type KV interface {
+// Reader is a state to read from: a *Stage, or a *View of a committed height. A
+// value that Get returns is not changed by the caller; ok is false if there is
+// none.
+type Reader interface {
 	Get(key []byte) (value []byte, ok bool, err error)
+}
+
+// KV is what execution needs of a state. A *Stage is one. Slices given to Set
+// are not changed afterwards.
+type KV interface {
+	Reader
 	Set(key, value []byte) error
 	Delete(key []byte) error
 }
@@ -32,7 +39,9 @@ type Account struct {
 
 const accountSize = 16
 
-func accountKey(a Address) []byte {
+// AccountKey returns the key of an account in the state: what an Accessor
+// declares.
+func AccountKey(a Address) []byte {
 	k := make([]byte, 1+len(a))
 	k[0] = AccountPrefix
 	copy(k[1:], a[:])
@@ -51,9 +60,9 @@ func decodeAccount(v []byte) (Account, error) {
 }
 
 // GetAccount reads an account.
-func GetAccount(s KV, a Address) (Account, error) { return getAccount(s, accountKey(a)) }
+func GetAccount(s Reader, a Address) (Account, error) { return getAccount(s, AccountKey(a)) }
 
-func getAccount(s KV, key []byte) (Account, error) {
+func getAccount(s Reader, key []byte) (Account, error) {
 	v, ok, err := s.Get(key)
 	if err != nil || !ok {
 		return Account{}, err
@@ -67,16 +76,41 @@ func getAccount(s KV, key []byte) (Account, error) {
 
 // SetAccount writes an account. The zero account is deleted: one account, one
 // state.
-func SetAccount(s KV, a Address, acc Account) error { return setAccount(s, accountKey(a), acc) }
+func SetAccount(s KV, a Address, acc Account) error { return setAccount(s, AccountKey(a), acc) }
 
 func setAccount(s KV, key []byte, acc Account) error {
+	if v := acc.encode(); v != nil {
+		return s.Set(key, v)
+	}
+	return s.Delete(key)
+}
+
+// encode returns the value of an account in the state; nil for the zero one.
+func (acc Account) encode() []byte {
 	if acc == (Account{}) {
-		return s.Delete(key)
+		return nil
 	}
 	v := make([]byte, accountSize)
 	binary.BigEndian.PutUint64(v, acc.Nonce)
 	binary.BigEndian.PutUint64(v[8:], acc.Balance)
-	return s.Set(key, v)
+	return v
+}
+
+// ProveAccount returns an account as it was after a block, and the proof of it:
+// what a wallet asks a node that it does not trust. The zero Account is proven
+// like any other.
+func ProveAccount(v *View, a Address) (acc Account, proof []byte, err error) {
+	if acc, err = GetAccount(v, a); err == nil {
+		proof, err = v.Prove(AccountKey(a))
+	}
+	return acc, proof, err
+}
+
+// VerifyAccount checks what ProveAccount returned against the state root of a
+// header, which somebody has certified. It needs nothing else. The error wraps
+// ErrProof.
+func VerifyAccount(root shardkit.Hash, a Address, acc Account, proof []byte) error {
+	return VerifyProof(root, AccountKey(a), acc.encode(), proof)
 }
 
 // EachAccount calls fn for every account of a state, in no order that means

@@ -41,6 +41,7 @@ type Executed struct {
 	Fees    uint64
 	Results []Result  // of the transactions
 	Arrived []Arrival // receipts of other shards, in the order of Receive
+	Dropped []Dropped // of Build: candidates that were refused
 }
 
 // Execute runs a body on a stage, which the caller discards if an error comes
@@ -52,15 +53,16 @@ type Executed struct {
 func (r *Rules) Execute(h *Header, body []byte, st *Stage) (*Executed, error) {
 	x := &Executed{Stage: st}
 	var err error
-	if uint32(h.Shard) >= max(r.Shards, 1) {
-		return nil, invalid(h, fmt.Errorf("shard %d of %d", h.Shard, max(r.Shards, 1)))
-	}
 	if x.Body, err = DecodeBody(body); err != nil {
 		return nil, invalid(h, err)
 	}
 	signed := make(chan error, 1)
 	go func() { signed <- x.verify(r.Signatures) }()
-	if err = r.run(r.Context(h), h, x); err == nil {
+	ctx := r.Context(h)
+	err = r.run(ctx, h, x, func(ex Executor) (uint64, error) {
+		return ExecuteBlock(ctx, st, x.Body.Transactions, ex, x.Outbox)
+	})
+	if err == nil {
 		_, err = st.Root()
 	}
 	// The signatures first: who gets blamed must not depend on which was faster.
@@ -68,6 +70,38 @@ func (r *Rules) Execute(h *Header, body []byte, st *Stage) (*Executed, error) {
 		return nil, invalid(h, bad)
 	}
 	return x, err
+}
+
+// Build makes a block: it picks from the candidates, whose signatures were
+// checked, what Execute will allow on the same stage. h is the header but for
+// what comes of execution: Body, State and Outbox. Limits.Bytes is for the
+// transactions; there is as much as the items leave. An error that wraps
+// ErrInvalid says that Before or After refuse, any other that the state fails or
+// that the items are too long; the caller discards st then. CommitExecuted takes
+// both once the block is decided.
+func (r *Rules) Build(h Header, items [][]byte, candidates []*Transaction, lim Limits, st *Stage) (*Block, *Executed, error) {
+	x := &Executed{Stage: st, Body: &Body{Items: items}}
+	ctx := r.Context(&h)
+	err := r.run(ctx, &h, x, func(ex Executor) (uint64, error) {
+		lim = lim.withDefaults()
+		lim.Bytes = max(1, min(lim.Bytes, MaxBody-x.Body.Size()))
+		p, err := Pick(ctx, st, candidates, ex, x.Outbox, lim)
+		if err != nil {
+			return 0, err
+		}
+		x.Body.Transactions, x.Dropped = p.Taken, p.Dropped
+		return p.Fees, nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	b := &Block{Header: h}
+	if b.Body, err = x.Body.AppendBinary(nil); err != nil {
+		return nil, nil, err
+	}
+	b.Header.Body, b.Header.Outbox = BodyHash(b.Body), x.Outbox.Root()
+	b.Header.State, err = st.Root()
+	return b, x, err
 }
 
 // verify checks all signatures and returns the first error.
@@ -93,7 +127,11 @@ func (r *Rules) Context(h *Header) *Context {
 	}
 }
 
-func (r *Rules) run(ctx *Context, h *Header, x *Executed) (err error) {
+// run is what Execute and Build have in common: all but the transactions.
+func (r *Rules) run(ctx *Context, h *Header, x *Executed, transactions func(Executor) (fees uint64, err error)) (err error) {
+	if uint32(h.Shard) >= max(r.Shards, 1) {
+		return invalid(h, fmt.Errorf("shard %d of %d", h.Shard, max(r.Shards, 1)))
+	}
 	// What is only told is collected here; what is decided is on the stage.
 	ctx.Report = func(list []Result) { x.Results = list }
 	ctx.Arrived = func(rc *xshard.Receipt, res Result) { x.Arrived = append(x.Arrived, Arrival{*rc, res}) }
@@ -115,7 +153,7 @@ func (r *Rules) run(ctx *Context, h *Header, x *Executed) (err error) {
 	if ex == nil {
 		ex = Transfer{}
 	}
-	if x.Fees, err = ExecuteBlock(ctx, x.Stage, x.Body.Transactions, ex, x.Outbox); err != nil {
+	if x.Fees, err = transactions(ex); err != nil {
 		if errors.As(err, new(*BlockError)) {
 			err = invalid(h, err)
 		}

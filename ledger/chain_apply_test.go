@@ -36,30 +36,73 @@ func appliedAs(t testing.TB, store ledger.Store, cfg ledger.ChainConfig) (*ledge
 	return c, &ledger.Rules{Signatures: ledger.NewSignatureCache(100)}
 }
 
-// propose builds the next block of c under the rules.
-func propose(t testing.TB, c *ledger.Chain, r *ledger.Rules, txs ...*ledger.Transaction) *ledger.Block {
+// following is the header of the next block of c, before execution.
+func following(c *ledger.Chain) ledger.Header {
 	head, _ := c.Head()
-	h := ledger.Header{Chain: testChain, Height: head.Height + 1, Parent: head.Hash(), Time: head.Time + 1}
-	st, out := c.State().Begin(), outbox(0, 1)
-	ctx := r.Context(&h)
-	if r.Before != nil {
-		require.NoError(t, r.Before(ctx, st, nil, out))
-	}
-	p, err := ledger.Pick(ctx, st, txs, ledger.Transfer{}, out, ledger.Limits{})
-	require.NoError(t, err)
-	require.Len(t, p.Taken, len(txs))
-	require.NoError(t, ledger.Credit(st, &xshard.Receipt{To: ledger.Sink(), Amount: p.Fees}))
-	return finish(t, h, st, out, p.Taken)
+	return ledger.Header{Chain: testChain, Height: head.Height + 1, Parent: head.Hash(), Time: head.Time + 1}
 }
 
-func finish(t testing.TB, h ledger.Header, st *ledger.Stage, out *xshard.Outbox, txs []ledger.Transaction) *ledger.Block {
-	body, err := (&ledger.Body{Transactions: txs}).AppendBinary(nil)
+// propose builds the next block of c under the rules.
+func propose(t testing.TB, c *ledger.Chain, r *ledger.Rules, txs ...*ledger.Transaction) *ledger.Block {
+	b, x, err := r.Build(following(c), nil, txs, ledger.Limits{}, c.State().Begin())
 	require.NoError(t, err)
-	h.Body, h.Outbox = ledger.BodyHash(body), out.Root()
-	h.State, err = st.Root()
+	require.Len(t, x.Body.Transactions, len(txs))
+	x.Stage.Discard()
+	return b
+}
+
+// TestBuild commits what was built without executing it again; another node
+// applies it and stands where the first one does.
+func TestBuild(t *testing.T) {
+	cfg := ledger.ChainConfig{Chain: testChain, State: ledger.StateConfig{Undo: 8}, Transactions: true}
+	c, r := appliedAs(t, ledger.NewMemStore(), cfg)
+	other, _ := appliedAs(t, ledger.NewMemStore(), cfg)
+	r.Market = ledger.BaseFee{Min: 2}
+	var seen [][]byte
+	r.Before = func(_ *ledger.Context, s ledger.KV, items [][]byte, _ *xshard.Outbox) error {
+		seen = items
+		return s.Set([]byte("items"), items[0])
+	}
+	good, poor, cheap := transfer(key(0), 0, addressOf(key(9)), 10, 5), transfer(key(20), 0, ledger.Address{}, 1, 5), transfer(key(1), 0, ledger.Address{}, 1, 1)
+	items := [][]byte{[]byte("item")}
+	b, x, err := r.Build(following(c), items, []*ledger.Transaction{poor, good, cheap}, ledger.Limits{}, c.State().Begin())
 	require.NoError(t, err)
-	st.Discard()
-	return &ledger.Block{Header: h, Body: body}
+	require.Equal(t, items, seen)
+	require.Len(t, x.Body.Transactions, 1, "the market leaves one out, and nobody pays for another")
+	require.Len(t, x.Dropped, 1)
+	require.Equal(t, poor, x.Dropped[0].Transaction)
+	require.Equal(t, []ledger.Result{{Fee: 2}}, x.Results)
+	require.NoError(t, c.CommitExecuted(b, x, nil))
+	_, err = other.Apply(b, r, nil)
+	require.NoError(t, err)
+	require.Equal(t, c.State().Root(), other.State().Root())
+	for _, c := range []*ledger.Chain{c, other} {
+		found, err := c.Find(good.ID())
+		require.NoError(t, err)
+		require.Equal(t, &ledger.Result{Fee: 2}, found.Result)
+	}
+
+	// Items take room away, and may leave none.
+	small := ledger.Limits{Bytes: good.Size() - 1}
+	_, x, err = r.Build(following(c), items, []*ledger.Transaction{transfer(key(0), 1, ledger.Address{}, 1, 5)}, small, c.State().Begin())
+	require.NoError(t, err)
+	require.Empty(t, x.Body.Transactions)
+	full := [][]byte{make([]byte, ledger.MaxBody-16)}
+	_, x, err = r.Build(following(c), full, []*ledger.Transaction{transfer(key(0), 1, ledger.Address{}, 1, 5)}, ledger.Limits{}, c.State().Begin())
+	require.ErrorIs(t, err, ledger.ErrSize, "too long for the state, which Before wants it in")
+	require.Nil(t, x)
+	r.Before = func(*ledger.Context, ledger.KV, [][]byte, *xshard.Outbox) error { return nil }
+	b, x, err = r.Build(following(c), full, []*ledger.Transaction{transfer(key(0), 1, ledger.Address{}, 1, 5)}, ledger.Limits{}, c.State().Begin())
+	require.NoError(t, err)
+	require.Empty(t, x.Body.Transactions)
+	require.Less(t, len(b.Body), ledger.MaxBody+1)
+	full[0] = append(full[0], make([]byte, 16)...)
+	_, _, err = r.Build(following(c), full, nil, ledger.Limits{}, c.State().Begin())
+	require.Error(t, err)
+	h := following(c)
+	h.Shard = 1
+	_, _, err = r.Build(h, items, nil, ledger.Limits{}, c.State().Begin())
+	require.ErrorIs(t, err, ledger.ErrInvalid)
 }
 
 func TestApply(t *testing.T) {

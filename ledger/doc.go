@@ -23,7 +23,8 @@
 //     a state as a file that proves itself. If asked to, a chain answers what
 //     wallets and explorers want to know: [Chain.Find] where a transaction is
 //     and what it paid, [Chain.Arrivals] what it paid out from another shard,
-//     [Chain.History] what happened to an account.
+//     [Chain.History] what happened to an account. [ProveAccount] answers those
+//     who trust a header only.
 //
 // Nothing here decides which block is the next: that is consensus, package
 // fbft. How the parts make a node is in examples/chain.
@@ -45,7 +46,8 @@
 //  1. A transaction arrives, VerifyBatch checks it with others, [Mempool.Add]
 //     takes it.
 //  2. A proposer takes the best ([Mempool.Select]) and executes them on a
-//     [Stage] (Pick). The stage gives the root for the header.
+//     [Stage] (Pick). The stage gives the root for the header. [Rules.Build]
+//     does it under the rules by which others will execute the block.
 //  3. A validator decodes the body ([DecodeBody]), calls VerifyBatch, which
 //     checks only what its cache has not seen, executes on a stage of its own
 //     and compares the roots: [Rules.Execute] does all of it, the signatures

@@ -68,6 +68,44 @@ func check(err error) {
 	}
 }
 
+// A node that follows a chain applies blocks by its rules, and answers a wallet:
+// what became of a transaction, what happened to an account, and what it holds,
+// with a proof.
+func ExampleChain_Apply() {
+	id := shardkit.Hash{1}
+	alice := ed25519.NewKeyFromSeed(make([]byte, 32))
+	sender := ledger.AddressOf(alice.Public().(ed25519.PublicKey))
+	bob := ledger.Address{0xb0}
+	chain, err := ledger.OpenChain(ledger.NewMemStore(), ledger.ChainConfig{Chain: id, Transactions: true, Accounts: true})
+	check(err)
+	stage := chain.State().Begin()
+	check(ledger.SetAccount(stage, sender, ledger.Account{Balance: 1000}))
+	check(chain.Init(block(chain, stage, nil), stage))
+
+	rules := &ledger.Rules{Market: ledger.BaseFee{Min: 2}}
+	tx := &ledger.Transaction{Chain: id, To: bob, Amount: 250, Fee: 9}
+	tx.Sign(alice)
+	head, _ := chain.Head()
+	header := ledger.Header{Chain: id, Height: 1, Parent: head.Hash(), Time: head.Time + 1}
+	built, _, err := rules.Build(header, nil, []*ledger.Transaction{tx}, ledger.Limits{}, chain.State().Begin()) // elsewhere
+	check(err)
+	_, err = chain.Apply(built, rules, nil)
+	check(err)
+
+	found, err := chain.Find(tx.ID())
+	check(err)
+	moves, err := chain.History(bob, nil, 10)
+	check(err)
+	head, _ = chain.Head()
+	view, err := chain.State().View(uint64(head.Height))
+	check(err)
+	account, proof, err := ledger.ProveAccount(view, bob)
+	check(err)
+	check(ledger.VerifyAccount(head.State, bob, account, proof))
+	fmt.Println("height", found.Height, "fee", found.Result.Fee, "moves", len(moves), "balance", account.Balance)
+	// Output: height 1 fee 2 moves 1 balance 250
+}
+
 // pledge is an executor of a composition: it takes Amount off the sender and
 // keeps it under a key of its own.
 type pledge struct{}

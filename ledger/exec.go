@@ -84,7 +84,7 @@ func (Transfer) Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox)
 		return Result{}, tx.refuse(ReasonKind, "%d", tx.Kind)
 	}
 	sender := tx.Sender()
-	key := accountKey(sender)
+	key := AccountKey(sender)
 	from, err := charge(ctx, s, tx, key)
 	if err != nil {
 		return Result{}, err
@@ -110,7 +110,7 @@ func (Transfer) Execute(ctx *Context, s KV, tx *Transaction, out *xshard.Outbox)
 // Charge writes nothing; the executor stores the account once nothing can be
 // refused any more.
 func Charge(ctx *Context, s KV, tx *Transaction) (Account, error) {
-	return charge(ctx, s, tx, accountKey(tx.Sender()))
+	return charge(ctx, s, tx, AccountKey(tx.Sender()))
 }
 
 func charge(ctx *Context, s KV, tx *Transaction, key []byte) (Account, error) {
@@ -155,7 +155,7 @@ func deposit(s KV, tx *Transaction) error {
 	if tx.Amount == 0 {
 		return nil
 	}
-	key := accountKey(tx.To)
+	key := AccountKey(tx.To)
 	to, err := getAccount(s, key)
 	if err != nil {
 		return err

@@ -187,7 +187,7 @@ func (token) Access(ctx *ledger.Context, tx *ledger.Transaction, set *ledger.Acc
 	}
 	to := ledger.Address(tx.Payload[1:33])
 	for _, a := range []ledger.Address{tx.Sender(), to} {
-		set.Writes = append(set.Writes, tokenKey(a), append([]byte{ledger.AccountPrefix}, a[:]...))
+		set.Writes = append(set.Writes, tokenKey(a), ledger.AccountKey(a))
 	}
 	set.Cost += tx.Gas * 100
 	return true

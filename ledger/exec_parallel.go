@@ -44,9 +44,9 @@ const (
 // spreading it, so transfers alone are executed in order; among costlier
 // transactions they do not stand in the way.
 func (Transfer) Access(ctx *Context, tx *Transaction, set *AccessSet) bool {
-	set.Writes = append(set.Writes, accountKey(tx.Sender()))
+	set.Writes = append(set.Writes, AccountKey(tx.Sender()))
 	if tx.To.Shard(max(ctx.Shards, 1)) == ctx.Shard {
-		set.Writes = append(set.Writes, accountKey(tx.To))
+		set.Writes = append(set.Writes, AccountKey(tx.To))
 	}
 	set.Cost += costTransfer
 	return true

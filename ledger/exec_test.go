@@ -195,12 +195,46 @@ func TestDamagedAccount(t *testing.T) {
 	a := addressOf(key(1))
 	for _, v := range [][]byte{{}, make([]byte, 15), make([]byte, 16), make([]byte, 17)} {
 		s := newMapKV()
-		s.m[string(append([]byte{ledger.AccountPrefix}, a[:]...))] = v
+		s.m[string(ledger.AccountKey(a))] = v
 		_, err := ledger.GetAccount(s, a)
 		var damaged *ledger.DamageError
 		require.ErrorAs(t, err, &damaged)
 		require.ErrorContains(t, err, a.String())
 		require.Error(t, ledger.EachAccount(s, func(ledger.Address, ledger.Account) error { return nil }))
+	}
+}
+
+// TestProveAccount asks for accounts that are there and for one that is not,
+// at two heights, and offers every proof for everything else.
+func TestProveAccount(t *testing.T) {
+	c, r := applied(t, ledger.NewMemStore())
+	before, _ := c.Head()
+	_, err := c.Apply(propose(t, c, r, transfer(key(0), 0, addressOf(key(9)), 10, 5)), r, nil)
+	require.NoError(t, err)
+	after, _ := c.Head()
+	for h, want := range map[*ledger.Header][3]ledger.Account{
+		&before: {{Balance: 1000}, {Balance: 1000}, {}},
+		&after:  {{Nonce: 1, Balance: 985}, {Balance: 1000}, {Balance: 10}},
+	} {
+		view, err := c.State().View(uint64(h.Height))
+		require.NoError(t, err)
+		for i, n := range []int{0, 1, 9} {
+			a := addressOf(key(n))
+			acc, proof, err := ledger.ProveAccount(view, a)
+			require.NoError(t, err)
+			require.Equal(t, want[i], acc)
+			require.NoError(t, ledger.VerifyAccount(h.State, a, acc, proof))
+			for _, lie := range []ledger.Account{{}, {Balance: 1}, {Nonce: acc.Nonce, Balance: acc.Balance + 1}, {Nonce: acc.Nonce + 1, Balance: acc.Balance}} {
+				if lie != acc {
+					require.ErrorIs(t, ledger.VerifyAccount(h.State, a, lie, proof), ledger.ErrProof)
+				}
+			}
+			if acc != (ledger.Account{}) {
+				require.ErrorIs(t, ledger.VerifyAccount(h.State, addressOf(key(n+1)), acc, proof), ledger.ErrProof)
+			}
+			require.ErrorIs(t, ledger.VerifyAccount(shardkit.Hash{}, a, acc, proof), ledger.ErrProof)
+		}
+		view.Close()
 	}
 }
 

@@ -128,7 +128,7 @@ func (m BaseFee) limit() uint64 {
 }
 
 // Base returns the base fee for the next block on s.
-func (m BaseFee) Base(s KV) (uint64, error) {
+func (m BaseFee) Base(s Reader) (uint64, error) {
 	least := max(m.Min, 1)
 	v, ok, err := s.Get(baseFeeKey)
 	switch {
