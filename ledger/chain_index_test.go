@@ -1,7 +1,9 @@
 package ledger_test
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"testing"
 
@@ -214,6 +216,46 @@ func spoiledBytes(v []byte) (out [][]byte) {
 		out = append(out, bad)
 	}
 	return out
+}
+
+// TestChainIndexGolden: a store of today is read tomorrow.
+func TestChainIndexGolden(t *testing.T) {
+	store := ledger.NewMemStore()
+	_, txs, _ := indexed(t, store)
+	id := txs[3].ID()
+	for name, k := range map[string]string{"index-transaction": "c/t/" + string(id[:]), "index-arrival": "c/i/\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00"} {
+		v, ok, err := store.Get([]byte(k), nil)
+		require.NoError(t, err)
+		require.True(t, ok)
+		golden(t, name, v)
+	}
+}
+
+// FuzzIndex puts records with a good checksum where the chain looks for
+// transactions and arrivals: they are read, or they are damage.
+func FuzzIndex(f *testing.F) {
+	store := ledger.NewMemStore()
+	c, txs, _ := indexed(f, store)
+	id := txs[3].ID()
+	tx, arrival := append([]byte("c/t/"), id[:]...), []byte("c/i/\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00")
+	for _, k := range [][]byte{tx, arrival} {
+		v, _, err := store.Get(k, nil)
+		require.NoError(f, err)
+		f.Add(v[4:])
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
+		record := append(binary.BigEndian.AppendUint32(nil, sum), data...)
+		require.NoError(t, store.Apply(byteKeys(maps.All(map[string][]byte{string(tx): record, string(arrival): record})), nil))
+		if found, err := c.Find(id); err != nil {
+			require.ErrorAs(t, err, new(*ledger.DamageError))
+		} else {
+			require.NotNil(t, found)
+		}
+		if _, err := c.ArrivalAt(3, 0); err != nil {
+			require.ErrorAs(t, err, new(*ledger.DamageError))
+		}
+	})
 }
 
 // TestChainIndexRefuses gives results that cannot be the block's.
