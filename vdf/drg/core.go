@@ -31,6 +31,7 @@ type drawing struct {
 	Round
 	members []Member // in order of slot
 	started time.Duration
+	resumed bool // alpha is older than started
 	resend  time.Duration
 
 	own    []input
@@ -108,8 +109,8 @@ func New(cfg Config) (*Core, error) {
 	return &Core{cfg: cfg}, nil
 }
 
-// Start begins a drawing: its alpha is final. It replaces the drawing before,
-// whatever that came to.
+// Start begins a drawing: its alpha is final, from now on. It replaces the
+// drawing before, whatever that came to.
 func (c *Core) Start(now time.Duration, r Round) error {
 	members := r.sorted()
 	if err := r.check(members); err != nil {
@@ -120,6 +121,17 @@ func (c *Core) Start(now time.Duration, r Round) error {
 	c.round = &drawing{Round: r, members: members, started: now, got: make([]arrival, len(members))}
 	c.round.resend = now + c.cfg.Resend
 	c.prove()
+	return nil
+}
+
+// Resume is Start for a node that has seen alpha before it crashed, or may have
+// become aware of it long after others: it takes part, but as it does not know
+// how late it is, it is Late from the beginning.
+func (c *Core) Resume(now time.Duration, r Round) error {
+	if err := c.Start(now, r); err != nil {
+		return err
+	}
+	c.round.resumed = true
 	return nil
 }
 
@@ -171,7 +183,8 @@ func (c *Core) Set() []byte {
 // Late reports whether it is too late to accept an input set that is new: who
 // proposes now may know what comes out. False if no drawing is going on.
 func (c *Core) Late(now time.Duration) bool {
-	return c.round != nil && now > c.round.started+c.cfg.Params.Bound
+	d := c.round
+	return d != nil && (d.resumed || now > d.started+c.cfg.Params.Bound)
 }
 
 // Committed tells that the set with hash pRnd is final: the evaluation starts.
@@ -243,7 +256,7 @@ func (c *Core) Done(_ time.Duration, result any) {
 }
 
 // Persisted does nothing: a drawing has no state that must survive a crash.
-// The chain has all of it, and Start begins anew.
+// The chain has all of it, and Resume begins anew.
 func (c *Core) Persisted(time.Duration, uint64) {}
 
 // Tick sends the own outputs again when it is time.

@@ -43,9 +43,9 @@
 //	output := core.Output()           // as a leader: put it into a block
 //	core.Stop(now)                    // the block with the output is final
 //
-// and the methods that all cores have. A Core keeps nothing on disk: after
-// a crash the chain says where the drawing stands, and Start and Committed are
-// called again.
+// and the methods that all cores have. A Core keeps nothing on disk: after a
+// crash the chain says where the drawing stands, and [Core.Resume], in place of
+// Start, and Committed are called again.
 //
 // Readers need none of that: a [History] checks the entries of epoch after
 // epoch, hands out values ([History.Get]) and lets one wait for the next

@@ -236,6 +236,29 @@ func TestLateSetIsVoid(t *testing.T) {
 	w.finish(2 * time.Minute)
 }
 
+// A crash does not make a validator forget how late it is: those that come back
+// before the bound accept no new set, as their clocks begin anew.
+func TestRestartedIsLate(t *testing.T) {
+	w := newWorld(t, 7, simnet.Config{Seed: 14}, nil)
+	for i := range w.ids {
+		w.silent[i] = true
+	}
+	w.net.At(demo.Bound-time.Second, func() {
+		for _, id := range w.ids[:5] {
+			w.net.Crash(id)
+			require.NoError(t, w.net.Restart(id))
+		}
+	})
+	w.net.At(demo.Bound+time.Second, func() { w.silent = map[int]bool{} })
+	w.net.Run(demo.Bound + 5*time.Second)
+	n := w.net.Node(w.ids[0]).(*node)
+	require.NotNil(t, n.Set()) // it takes part, and collects
+	require.True(t, n.Late(0))
+	require.Nil(t, w.set)
+	w.round.Attempt, w.round.Alpha = 1, shardkit.Hash{10}
+	w.finish(2 * time.Minute)
+}
+
 func TestUnsafeDelayIsRefused(t *testing.T) {
 	p := demo
 	p.AllowShortDelay = false

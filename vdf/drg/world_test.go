@@ -37,6 +37,13 @@ type world struct {
 	refused     []error // of sets proposed
 	invalid     map[shardkit.NodeID]int
 	evidence    []drg.Evidence
+	started     map[seen]bool
+}
+
+// seen is that a node has seen an alpha, in this life or before.
+type seen struct {
+	node  shardkit.NodeID
+	alpha shardkit.Hash
 }
 
 // step is a point in a leader's turn at which it may crash.
@@ -57,7 +64,8 @@ const slotTime = 300 * time.Millisecond
 type node struct {
 	*drg.Core
 	w    *world
-	seen shardkit.Hash // alpha
+	id   shardkit.NodeID
+	seen shardkit.Hash // alpha, in this life
 }
 
 func (n *node) Effects() simnet.Effects {
@@ -78,7 +86,7 @@ var demo = drg.Params{
 func newWorld(t *testing.T, n int, cfg simnet.Config, adjust func(i int, c *drg.Config)) *world {
 	w := &world{
 		t: t, params: demo, propose: map[int]func([]byte) []byte{}, silent: map[int]bool{},
-		invalid: map[shardkit.NodeID]int{},
+		invalid: map[shardkit.NodeID]int{}, started: map[seen]bool{},
 	}
 	if cfg.JobTime == nil {
 		cfg.JobTime = func(j shardkit.Job) time.Duration {
@@ -109,7 +117,7 @@ func newWorld(t *testing.T, n int, cfg simnet.Config, adjust func(i int, c *drg.
 		}
 		require.NoError(t, net.Add(id, func([][]byte) (simnet.Node, error) {
 			core, err := drg.New(c)
-			return &node{Core: core, w: w}, err
+			return &node{Core: core, w: w, id: id}, err
 		}))
 	}
 	net.At(0, w.slot)
@@ -178,7 +186,12 @@ func (w *world) fails(s step, leader int) bool {
 func (w *world) catchUp(now time.Duration, n *node) {
 	if n.seen != w.round.Alpha {
 		n.seen = w.round.Alpha
-		require.NoError(w.t, n.Start(now, w.round))
+		start := n.Start
+		if w.started[seen{n.id, n.seen}] {
+			start = n.Resume
+		}
+		w.started[seen{n.id, n.seen}] = true
+		require.NoError(w.t, start(now, w.round))
 	}
 	n.SetLeaders(now, w.leaders())
 	if w.set != nil {
