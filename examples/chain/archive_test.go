@@ -17,7 +17,9 @@ func TestArchive(t *testing.T) {
 	net := storm(61)
 	w := newWorld(t, options{seed: 61, shards: 2, nodes: 8, net: net, stake: func(p *estake.Params) { p.EvidenceEpochs = 1 }})
 	w.weather(4 * time.Second)
-	last := func() bool { return w.net.Now() > 7*time.Second && w.beacon() != nil && w.beacon().tip.out.meta.Epoch >= 4 }
+	last := func() bool {
+		return w.net.Now() > 7*time.Second && w.beacon() != nil && w.beacon().tip.out.meta.Epoch >= 4
+	}
 	require.True(t, w.net.RunUntil(last, 40*time.Second), w.status())
 	kept, views, pairs := 0, 0, 0
 	for s := range shardkit.ShardID(2) {

@@ -52,6 +52,7 @@ type Config struct {
 	Timeout   time.Duration // of consensus view 0. 0: 2 s
 	Poll      time.Duration // of other shards for missing packets. 0: 500 ms
 	Undo      int           // versions of the state that can be served to joiners. 0: 256
+	SyncBytes int           // of state asked for in one answer. 0: 512 KiB
 	Pool      ledger.MempoolConfig
 	Small     int // bodies up to this size are not coded. 0: 4 KiB
 

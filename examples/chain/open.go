@@ -47,6 +47,7 @@ type openedResult struct {
 	chain *ledger.Chain
 	at    *tip          // nil: the store has no state
 	sets  []*Committees // known at that block
+	part  *resumption   // a state sync that was cut short
 	err   error
 }
 
@@ -60,7 +61,8 @@ func (r *rules) openChain(store ledger.Store, undo int, genesis bool) (res opene
 	head, ok := res.chain.Head()
 	if !ok {
 		if !genesis {
-			return res, nil
+			res.part, err = r.resume(res.chain)
+			return res, err
 		}
 		if err := r.initGenesis(res.chain); err != nil {
 			return res, err
@@ -165,7 +167,7 @@ func (r *replica) onOpened(now time.Duration, res openedResult) {
 			return
 		}
 	}
-	r.join(now)
+	r.join(now, res.part)
 }
 
 // begin takes part from a block on whose state is here.
@@ -183,15 +185,22 @@ func (r *replica) begin(now time.Duration, at *tip, sets []*Committees) {
 	}
 }
 
-// join starts a state sync, trusting the newest committee of the shard that
-// this node knows.
-func (r *replica) join(now time.Duration) {
+// join starts a state sync, or goes on with one. It trusts the newest committee
+// of the shard that this node knows, or that it had verified before.
+func (r *replica) join(now time.Duration, part *resumption) {
 	r.joined = now
 	if err := r.newClient(); err != nil {
 		r.core.fail(err)
 		return
 	}
 	r.membersChanged(now)
+	if part != nil {
+		r.client.Resume(part.head)
+		if part.trust.committee != nil {
+			r.onTrust(now, part.trust)
+			return
+		}
+	}
 	first, rules, shard := r.core.sets[0], r.rules, r.shard
 	for _, next := range r.core.sets[1:] {
 		if next.Epoch != first.Epoch+1 {

@@ -31,12 +31,24 @@ func (c *Core) openRoutes(addr string) {
 	}
 	cfg := *c.cfg.Kad
 	cfg.Self = kad.Contact{ID: c.cfg.Self, Addr: addr}
+	if cfg.Member == nil {
+		cfg.Member = c.serves
+	}
 	k, err := kad.New(cfg)
 	if err != nil {
 		c.fail(err)
 		return
 	}
 	c.routes = routes{kad: k, addr: addr, known: map[shardkit.NodeID]bool{}, asked: map[shardkit.NodeID]bool{}}
+}
+
+// serves reports whether a node has a seat in a shard, in any committee that
+// is known: nobody else is taken for a member of it, whatever it claims.
+func (c *Core) serves(shard shardkit.ShardID, id shardkit.NodeID) bool {
+	return slices.ContainsFunc(c.sets, func(sets *Committees) bool {
+		_, ok := sets.Seat(shard, id)
+		return ok
+	})
 }
 
 func (r *routes) wake() (at time.Duration, ok bool) {

@@ -150,7 +150,7 @@ func (r *replica) joining() statesync.ClientConfig {
 	rules, chain, store, undo := r.rules, r.chain, r.store, r.core.cfg.Undo
 	dl := &download{rules: rules, chain: chain, store: store, undo: undo}
 	return statesync.ClientConfig{
-		Self: r.core.cfg.Self, Shard: r.shard, Poll: 100 * time.Millisecond,
+		Self: r.core.cfg.Self, Shard: r.shard, Poll: 100 * time.Millisecond, MaxBytes: r.core.cfg.SyncBytes,
 		CheckHop: func(committee []byte, h statesync.Hop) func() error {
 			return func() error { return dl.hop(committee, h) }
 		},
@@ -160,11 +160,12 @@ func (r *replica) joining() statesync.ClientConfig {
 		Begin: func(h statesync.Head) func() (shardkit.Hash, error) {
 			return func() (shardkit.Hash, error) { return dl.begin(h) }
 		},
+		Gaps: func() func() ([]statesync.Gap, error) { return dl.gaps },
 		CheckRange: func(root, from shardkit.Hash, chunk []byte) func() (shardkit.Hash, bool, error) {
 			return func() (shardkit.Hash, bool, error) { return ledger.VerifyRange(root, from, chunk) }
 		},
 		Write: func(from shardkit.Hash, chunk []byte) func() error {
-			return func() error { return dl.restore.Add(from, chunk) }
+			return func() error { return dl.write(from, chunk) }
 		},
 		Finish: func(h statesync.Head) func() error {
 			return func() error { return dl.finish(h) }
@@ -174,42 +175,6 @@ func (r *replica) joining() statesync.ClientConfig {
 			return func() error { return rules.checkBlock(c, b) }
 		},
 	}
-}
-
-// download is a state download under way. The client runs one at a time.
-type download struct {
-	rules   *rules
-	chain   *ledger.Chain
-	store   ledger.Store
-	undo    int
-	restore *ledger.Restore
-}
-
-// hop verifies a hop and keeps it: whoever joins after this replica will ask
-// for it.
-func (d *download) hop(committee []byte, h statesync.Hop) error {
-	if err := d.rules.checkHop(committee, h); err != nil {
-		return err
-	}
-	return d.store.Apply(func(yield func(k, v []byte) bool) {
-		yield(append([]byte(extraPrefix), keyHop(h.Epoch)...), encodeHop(&h))
-	}, nil)
-}
-
-func (d *download) begin(h statesync.Head) (resume shardkit.Hash, err error) {
-	d.restore, err = ledger.OpenRestore(d.store, d.rules.chainConfig(d.undo).State, h.Root, uint64(h.Height))
-	if err != nil {
-		return resume, err
-	}
-	return d.restore.Next(), nil
-}
-
-func (d *download) finish(h statesync.Head) error {
-	b := ledger.Block{Certificate: h.Cert}
-	if err := b.Header.UnmarshalBinary(h.Header); err != nil {
-		return err
-	}
-	return d.chain.InitFrom(&b, d.restore, nil)
 }
 
 // checkHop verifies an epoch's first block under the committee of the epoch.

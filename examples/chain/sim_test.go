@@ -11,6 +11,7 @@ import (
 
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/kad/simnet"
+	"github.com/shardkit/shardkit/statesync"
 )
 
 var (
@@ -228,6 +229,46 @@ func TestJoin(t *testing.T) {
 	require.True(t, w.net.RunUntil(follows, 20*time.Second), w.status())
 	require.Empty(t, w.faults)
 	require.Positive(t, w.events[Synced])
+}
+
+// TestJoinResumes: a node crashes in the middle of its state sync, and goes on
+// where it was: no epoch's hop and no range is fetched twice.
+func TestJoinResumes(t *testing.T) {
+	w := newWorld(t, options{seed: 71, shards: 2, nodes: 8, accounts: 3000, chunk: 4 << 10})
+	w.wallet.stopped = true
+	w.net.Run(24 * time.Second)
+	id := newIdentity(t, w.opt, 1000)
+	w.ids = append(w.ids, id)
+	w.add(id, 1000, true)
+	stats := func() (s statesync.Stats) {
+		if r := w.nodes[id.node].replica(0); r != nil && r.client != nil {
+			return r.client.Stats()
+		}
+		return s
+	}
+	half := func() bool { return stats().Ranges >= 12 }
+	require.True(t, w.net.RunUntil(half, 40*time.Second), w.status())
+	before := stats()
+	require.Less(t, before.Progress, 900)
+	w.crash(id.node)
+	w.net.Run(w.net.Now() + time.Second)
+	w.restart(id.node)
+	var first statesync.Stats
+	ready := func() bool {
+		if first.Height == 0 {
+			first = stats()
+		}
+		r := w.nodes[id.node].replica(0)
+		return r != nil && r.ready()
+	}
+	require.True(t, w.net.RunUntil(ready, 60*time.Second), w.status())
+	t.Logf("before %+v\nresumed %+v\nin the end %+v", before, first, stats())
+	require.Equal(t, before.Height, first.Height, "the same head")
+	require.Zero(t, stats().Restarts)
+	require.Zero(t, stats().Hops)
+	all := before.Bytes * 1000 / uint64(before.Progress)
+	require.Less(t, stats().Bytes, all*3/4, "of %d", all)
+	require.Empty(t, w.faults)
 }
 
 // height is how far a node is in a shard, 0 if it is not there.

@@ -59,6 +59,7 @@ type options struct {
 	net      simnet.Config
 	stake    func(*estake.Params)                                         // changes the rules
 	twist    func(n *simNode, list []shardkit.Message) []shardkit.Message // makes liars
+	chunk    int                                                          // bytes of state in an answer
 	mutant   mutant
 	who      int // the node that has the mutant; -1: all
 }
@@ -217,8 +218,9 @@ func (w *world) add(id *simIdentity, i int, follow bool) {
 		cfg := Config{
 			Genesis: w.genesis, Self: id.node, Signer: id.signer, Prove: id.vrf.Prove, Scheme: w.scheme, Possession: w.possession,
 			Log: log, Wall: wallStart + uint64(w.net.Now()/time.Millisecond), Follow: follow,
-			Reporter: beaconKey(fmt.Sprint("reporter ", w.opt.seed, "/", i), uint32(w.opt.shards)),
-			Timeout:  800 * time.Millisecond, Heartbeat: 500 * time.Millisecond, Small: 256,
+			Reporter:  beaconKey(fmt.Sprint("reporter ", w.opt.seed, "/", i), uint32(w.opt.shards)),
+			SyncBytes: w.opt.chunk,
+			Timeout:   800 * time.Millisecond, Heartbeat: 500 * time.Millisecond, Small: 256,
 			Open: func(s shardkit.ShardID, fresh bool) (ledger.Store, error) {
 				if disks[s] != nil && fresh {
 					w.old = append(w.old, Copy{id.node, s, disks[s]})
