@@ -187,8 +187,13 @@ func (v *rangeVerifier) outside(p *shardkit.Hash, h shardkit.Hash) shardkit.Hash
 }
 
 // take returns the leaves under a prefix: they are the next ones, as the walk
-// goes in order.
+// goes in order. One that comes before the prefix was in a part that the proof
+// calls empty.
 func (v *rangeVerifier) take(p *shardkit.Hash, depth int) []treeLeaf {
+	if len(v.leaves) > 0 && bytes.Compare(v.leaves[0].key[:], p[:]) < 0 {
+		v.r.Fail(errors.New("a pair where the proof has none"))
+		v.leaves = nil
+	}
 	last := treeLast(*p, depth)
 	n := 0
 	for n < len(v.leaves) && bytes.Compare(v.leaves[n].key[:], last[:]) <= 0 {

@@ -2,7 +2,11 @@ package ledger_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/shardkit/shardkit"
@@ -124,5 +128,83 @@ func TestRestoreWrong(t *testing.T) {
 	must(t, err)
 	if r.Add(shardkit.Hash{}, chunk) == nil {
 		t.Fatal("added to a finished restore")
+	}
+}
+
+// TestRangeForged takes chunks apart: pairs left out, parts of the proof
+// deleted, spelled out as zeros or put twice, the chunk passed off as one from
+// another place. Whatever is accepted must be the truth about its range.
+func TestRangeForged(t *testing.T) {
+	v := proofState(t, 12)
+	var all []string // pairs as a chunk has them, by hash
+	var hashes []shardkit.Hash
+	must(t, v.Scan(func(k, val []byte) error {
+		all = append(all, fmt.Sprintf("%c%s\x00\x00\x00%c%s", len(k), k, len(val), val))
+		hashes = append(hashes, sha256.Sum256(k))
+		return nil
+	}))
+	starts := []shardkit.Hash{{}, {0xff, 0xff}}
+	for _, h := range hashes { // at, before and behind each key
+		before, behind := h, h
+		before[31]--
+		behind[31]++
+		starts = append(starts, h, before, behind)
+	}
+	// honest is the only chunk of n pairs from a place.
+	honest := map[string]bool{}
+	for _, from := range starts {
+		for size := 0; size < 1200; size += 30 {
+			chunk, err := v.ReadRange(from, size)
+			must(t, err)
+			honest[string(from[:])+string(chunk)] = true
+		}
+	}
+	try := func(from shardkit.Hash, chunk []byte) {
+		_, _, err := ledger.VerifyRange(v.Root(), from, chunk)
+		if err == nil && !honest[string(from[:])+string(chunk)] {
+			t.Fatalf("from %v accepted: %x", from, chunk)
+		}
+	}
+	for i, from := range starts {
+		for _, size := range []int{0, 200, 1 << 20} {
+			chunk, err := v.ReadRange(from, size)
+			must(t, err)
+			for _, other := range starts {
+				try(other, chunk)
+			}
+			for _, pair := range all { // without the pair, with and without counting it
+				if at := strings.Index(string(chunk), pair); at >= 0 {
+					bad := slices.Concat(chunk[:at], chunk[at+len(pair):])
+					try(from, bad)
+					bad[5]--
+					try(from, bad)
+				}
+			}
+			last := bytes.Clone(chunk) // not the last, and the other way round
+			last[1] ^= 1
+			try(from, last)
+			if i%5 == 0 {
+				splice(chunk, func(bad []byte) { try(from, bad) })
+			}
+		}
+	}
+}
+
+// splice calls try with the chunk with parts taken out, put twice, and with
+// hashes and tags put in.
+func splice(chunk []byte, try func(bad []byte)) {
+	for i := range chunk {
+		for j := i + 1; j <= len(chunk); j++ {
+			try(slices.Concat(chunk[:i], chunk[j:]))
+			if j-i <= 34 {
+				try(slices.Concat(chunk[:j], chunk[i:]))
+			}
+		}
+		for tag := range byte(4) {
+			try(slices.Concat(chunk[:i], []byte{tag}, chunk[i:]))
+			try(slices.Concat(chunk[:i], []byte{tag}, chunk[i+1:]))
+			try(slices.Concat(chunk[:i], bytes.Repeat([]byte{tag}, 3), chunk[i+1:]))
+		}
+		try(slices.Concat(chunk[:i], make([]byte, 32), chunk[i:]))
 	}
 }

@@ -171,7 +171,15 @@ func (r *Restore) read(b []byte) error {
 	}
 	r.done = make([]restoreSpan, rd.Count(restoreSpans, 64))
 	for i := range r.done {
-		r.done[i] = restoreSpan{rd.Array32(), rd.Array32()}
+		x := restoreSpan{rd.Array32(), rd.Array32()}
+		last := x.hi == shardkit.Hash{}
+		switch {
+		case rd.Err() != nil:
+		case !last && bytes.Compare(x.lo[:], x.hi[:]) >= 0, last && i < len(r.done)-1,
+			i > 0 && bytes.Compare(r.done[i-1].hi[:], x.lo[:]) >= 0:
+			rd.Fail(errors.New("ranges out of order"))
+		}
+		r.done[i] = x
 	}
 	return rd.Close()
 }

@@ -128,6 +128,7 @@ func benchState(b *testing.B, cfg ledger.StateConfig) {
 	must(b, err)
 	before := heap()
 	benchFill(b, bed.state, bed.floor)
+	bed.block(b, bed.state.Begin(), bed.updates()) // what the state keeps of its last commit is then that of a block
 	settle(bed.store)
 	settle(bed.floor)
 	perKey := float64(heap()-before) / float64(*benchKeys)

@@ -28,7 +28,7 @@ import (
 
 const (
 	treeRunKeys    = 8   // most keys of a run: more of them, less memory and more hashing
-	treeFarKeys    = 16  // the same in bucket mode, where a run costs a scan of the store
+	treeFarKeys    = 12  // the same in bucket mode, where a run costs a scan of the store
 	treeTaskMost   = 256 // changes that a worker makes at a time
 	treeTaskFar    = 16  // the same in bucket mode
 	treeDepthLimit = 256

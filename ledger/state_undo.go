@@ -164,7 +164,9 @@ func undoRead(r *wire.Reader) (e undoEntry) {
 		e.value = r.Bytes(MaxValue)
 	case undoRemoved:
 		e.value = r.Bytes(MaxValue)
-		e.name = r.Fixed(int(r.U8()))
+		if e.name = r.Fixed(int(r.U8())); len(e.name) == 0 {
+			r.Fail(fmt.Errorf("%w: no key", wire.ErrValue))
+		}
 	default:
 		r.Fail(fmt.Errorf("%w: kind %d", wire.ErrValue, e.kind))
 	}
