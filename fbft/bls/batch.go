@@ -47,18 +47,19 @@ func VerifyClaims(seed [32]byte, claims []Claim) error {
 		return c.Committee.Verify(c.Statement, c.Members, c.Aggregate)
 	}
 	r := coefficients(seed, claims)
-	sigs := make([]bls12381.G1, len(claims))
+	sigs := make([]affine, len(claims))
 	hashes := make([]bls12381.G1, len(claims))
-	keys := make([]*bls12381.G2, len(claims))
 	for i, c := range claims {
-		key, sig, err := c.Committee.open(c.Members, c.Aggregate)
-		if err != nil {
+		if err := c.open(&sigs[i]); err != nil {
 			return fmt.Errorf("bls: batch: claim %d: %w", i, err)
 		}
-		keys[i], sigs[i] = key, *sig
 		hashes[i] = *hash(c.Statement, tagSignature)
 	}
-	left := []*bls12381.G1{combination(sigs, r)}
+	total, err := combine(sigs, r).group()
+	if err != nil { // at infinity, which random coefficients do not lead to
+		return fmt.Errorf("bls: batch of %d: %w", len(claims), err)
+	}
+	left := []*bls12381.G1{total}
 	right := []*bls12381.G2{bls12381.G2Generator()}
 	signs := []int{-1}
 	for _, group := range bySigners(claims) {
@@ -67,12 +68,27 @@ func VerifyClaims(seed [32]byte, claims []Claim) error {
 		for _, i := range group {
 			h, k = append(h, hashes[i]), append(k, r[i])
 		}
+		first := &claims[group[0]]
 		left = append(left, combination(h, k))
-		right = append(right, keys[group[0]])
+		right = append(right, first.Committee.keyOf(first.Members))
 		signs = append(signs, 1)
 	}
 	if !bls12381.ProdPairFrac(left, right, signs).IsIdentity() {
 		return fmt.Errorf("bls: batch of %d: %w", len(claims), errSignature)
+	}
+	return nil
+}
+
+// open checks the shape of a claim, cheapest first, and decodes its aggregate.
+func (c *Claim) open(sig *affine) error {
+	if err := c.Committee.checkMembers(c.Members); err != nil {
+		return err
+	}
+	if err := sig.decompress(c.Aggregate); err != nil {
+		return err
+	}
+	if !sig.inGroup() {
+		return errGroup
 	}
 	return nil
 }

@@ -40,7 +40,9 @@
 //
 // Certificates are verified in batches with random coefficients of 128 bits
 // [5], derived from a secret seed and the whole batch; [VerifyClaims] does so
-// across committees. A [Keyring] spares who sees many committees the decoding
+// across committees. There every point has its own subgroup check, by an
+// endomorphism [6]: the subgroup's cofactor has small factors, which random
+// coefficients would miss. A [Keyring] spares who sees many committees the decoding
 // of keys that it knows.
 //
 // # How to use it
@@ -75,4 +77,6 @@
 //	    elliptic curves, EUROCRYPT 2016 (eprint 2015/1060).
 //	[5] Bellare, Garay, Rabin: Fast Batch Verification for Modular
 //	    Exponentiation and Digital Signatures, EUROCRYPT 1998.
+//	[6] Scott: A note on group membership tests for G1, G2 and GT on BLS
+//	    pairing-friendly curves, 2021 (eprint 2021/1130).
 package bls

@@ -199,7 +199,7 @@ func twelve(a *ff.Fp) (r ff.Fp) {
 }
 
 // group checks that s is in G1 and not at infinity, and gives it to circl,
-// whose decoder is the one place where curve and subgroup are checked.
+// whose decoder checks curve and subgroup whatever was checked before.
 func (s *sum) group() (*bls12381.G1, error) {
 	if s.z.IsZero() == 1 {
 		return nil, errIdentity

@@ -157,6 +157,113 @@ func TestSumAgreesWithCircl(t *testing.T) {
 	require.True(t, got.IsEqual(want))
 }
 
+// TestDouble compares with adding, in the cases in which formulas go wrong too.
+func TestDouble(t *testing.T) {
+	_, o := outside(t, 0)
+	twelve := new(affine)
+	require.NoError(t, twelve.decompress(small(12).BytesCompressed()))
+	for name, p := range map[string]*affine{"in G1": twelve, "of order three": &o} {
+		var doubled, added sum
+		doubled.reset()
+		added.reset()
+		doubled.double() // at infinity
+		require.Equal(t, 1, doubled.z.IsZero())
+		for i := 1; i <= 8; i++ {
+			doubled.add(p)
+			twice := doubled
+			twice.double()
+			added.reset()
+			for range 2 * i {
+				added.add(p)
+			}
+			require.True(t, same(&twice, &added), "%s: %d", name, i)
+		}
+	}
+}
+
+// same compares points in projective coordinates.
+func same(a, b *sum) bool {
+	cross := func(x, z, x2, z2 *ff.Fp) bool {
+		var l, r ff.Fp
+		l.Mul(x, z2)
+		r.Mul(x2, z)
+		return l.IsEqual(&r) == 1
+	}
+	if a.z.IsZero() == 1 || b.z.IsZero() == 1 {
+		return a.z.IsZero() == b.z.IsZero()
+	}
+	return cross(&a.x, &a.z, &b.x, &b.z) && cross(&a.y, &a.z, &b.y, &b.z)
+}
+
+// TestInGroup compares with circl's decoder: points of G1, points of the curve,
+// and points of G1 with a part of every small order that the cofactor has.
+func TestInGroup(t *testing.T) {
+	agree := func(s *sum, name string, k uint64) {
+		t.Helper()
+		p, ok := s.affine()
+		require.True(t, ok, name)
+		_, err := s.group()
+		require.Equal(t, err == nil, p.inGroup(), "%s %d", name, k)
+	}
+	for i := uint64(1); i <= 50; i++ {
+		var p affine
+		require.NoError(t, p.decompress(hash([]byte{byte(i)}, "in group").BytesCompressed()))
+		require.True(t, p.inGroup())
+		require.NoError(t, p.decompress(small(i).BytesCompressed()))
+		require.True(t, p.inGroup())
+
+		_, o := outside(t, 20*i)
+		require.False(t, o.inGroup())
+	}
+	// The group of the curve has exponent order·3·11·10177·859267·52437899: the
+	// cofactor has all but 3 squared, and both parts are of the prime's order.
+	primes := []int64{3, 11, 10177, 859267, 52437899}
+	for _, prime := range primes {
+		e := new(big.Int).SetBytes(bls12381.Order())
+		for _, other := range primes {
+			if other != prime {
+				e.Mul(e, big.NewInt(other))
+			}
+		}
+		part := new(sum)
+		for from := uint64(20); part.z.IsZero() == 1 && from < 40; from++ {
+			_, any := outside(t, from)
+			part = times(&any, e)
+		}
+		require.Zero(t, part.z.IsZero(), prime)
+		agree(part, "of order", uint64(prime))
+		var g affine
+		require.NoError(t, g.decompress(small(7).BytesCompressed()))
+		part.add(&g)
+		agree(part, "with a part of order", uint64(prime))
+	}
+}
+
+// affine returns s in affine coordinates; ok is false at infinity.
+func (s *sum) affine() (p affine, ok bool) {
+	if s.z.IsZero() == 1 {
+		return p, false
+	}
+	var inverse ff.Fp
+	inverse.Inv(&s.z)
+	p.x.Mul(&s.x, &inverse)
+	p.y.Mul(&s.y, &inverse)
+	return p, true
+}
+
+// times returns k·p, bit by bit.
+func times(p *affine, k *big.Int) *sum {
+	s := new(sum)
+	s.reset()
+	for i := k.BitLen() - 1; i >= 0; i-- {
+		s.double()
+		if k.Bit(i) == 1 {
+			s.add(p)
+		}
+	}
+	return s
+}
+
 // TestKeyAddition covers circl's addition in G2 where sums of keys can meet
 // its special cases.
 func TestKeyAddition(t *testing.T) {
@@ -323,6 +430,7 @@ func TestSignAgreesWithCircl(t *testing.T) {
 
 // TestCombination compares with scalar multiplication one by one.
 func TestCombination(t *testing.T) {
+	var points []affine
 	var p []bls12381.G1
 	var k [][coefficientSize]byte
 	want := new(bls12381.G1)
@@ -338,6 +446,15 @@ func TestCombination(t *testing.T) {
 		term.ScalarMult(&s, &p[i])
 		want.Add(want, &term)
 		require.True(t, combination(p, k).IsEqual(want), i)
+
+		var a affine
+		require.NoError(t, a.decompress(p[i].BytesCompressed()))
+		points = append(points, a)
+		if got, err := combine(points, k).group(); err == nil {
+			require.True(t, got.IsEqual(want), i)
+		} else {
+			require.True(t, want.IsIdentity(), i)
+		}
 	}
 }
 
@@ -357,6 +474,7 @@ func FuzzDecompress(f *testing.F) {
 		if err != nil {
 			return
 		}
+		require.Equal(t, groupErr == nil, p.inGroup())
 		// One point, one encoding: put it back together.
 		x, _ := p.x.MarshalBinary()
 		x[0] |= flagCompressed
