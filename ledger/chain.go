@@ -14,6 +14,10 @@ import (
 // ErrNotFound is returned for a block that the chain does not have.
 var ErrNotFound = errors.New("ledger: not found")
 
+// ErrNotNext is returned, wrapped, for a block that does not follow the head:
+// one that is there already, one that comes too early, or one of another branch.
+var ErrNotNext = errors.New("ledger: block is not the next")
+
 // WrongChainError reports a store that belongs to another chain or shard.
 type WrongChainError struct {
 	Chain, WantChain shardkit.Hash

@@ -160,7 +160,7 @@ func TestApplyRefuses(t *testing.T) {
 	other := *good
 	other.Header.Height++
 	_, err := c.Apply(&other, r, nil)
-	require.Error(t, err)
+	require.ErrorIs(t, err, ledger.ErrNotNext)
 	require.NotErrorIs(t, err, ledger.ErrInvalid, "it may be a good block of later")
 	r.Shards = 1
 	h := good.Header

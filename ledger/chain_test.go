@@ -81,7 +81,7 @@ func TestChain(t *testing.T) {
 	c := openChain(t, store)
 	_, ok := c.Head()
 	require.False(t, ok)
-	require.Error(t, c.Commit(&ledger.Block{}, c.State().Begin(), nil), "before the first block")
+	require.ErrorIs(t, c.Commit(&ledger.Block{}, c.State().Begin(), nil), ledger.ErrNotNext, "before the first block")
 	grow(t, c, 9)
 
 	for _, c := range []*ledger.Chain{c, openChain(t, store)} {
@@ -121,27 +121,43 @@ func TestChain(t *testing.T) {
 
 func TestChainRefuses(t *testing.T) {
 	c := openChain(t, ledger.NewMemStore())
-	grow(t, c, 2)
+	grow(t, c, 1)
+	b, st := next(t, c)
+	b.Header.Epoch = 3
+	require.NoError(t, c.Commit(b, st, nil))
 	before, _ := c.Head()
-	for name, change := range map[string]func(*ledger.Block){
-		"height":      func(b *ledger.Block) { b.Header.Height++ },
-		"parent":      func(b *ledger.Block) { b.Header.Parent[0]++ },
-		"time":        func(b *ledger.Block) { b.Header.Time-- },
-		"state":       func(b *ledger.Block) { b.Header.State[0]++ },
-		"body":        func(b *ledger.Block) { b.Body[0]++ },
-		"chain":       func(b *ledger.Block) { b.Header.Chain[0]++ },
-		"shard":       func(b *ledger.Block) { b.Header.Shard++ },
-		"late":        func(b *ledger.Block) { b.Header.Late = make([]byte, ledger.MaxLate+1) },
-		"certificate": func(b *ledger.Block) { b.Certificate = make([]byte, ledger.MaxCertificate+1) },
+	wrong, none := new(*ledger.WrongChainError), any(nil) // the body may be a peer's fault: not the block's
+	for name, tc := range map[string]struct {
+		want   any
+		change func(*ledger.Block)
+	}{
+		"height":      {ledger.ErrNotNext, func(b *ledger.Block) { b.Header.Height++ }},
+		"parent":      {ledger.ErrNotNext, func(b *ledger.Block) { b.Header.Parent[0]++ }},
+		"time":        {ledger.ErrInvalid, func(b *ledger.Block) { b.Header.Time-- }},
+		"epoch":       {ledger.ErrInvalid, func(b *ledger.Block) { b.Header.Epoch-- }},
+		"state":       {ledger.ErrInvalid, func(b *ledger.Block) { b.Header.State[0]++ }},
+		"body":        {none, func(b *ledger.Block) { b.Body[0]++ }},
+		"chain":       {wrong, func(b *ledger.Block) { b.Header.Chain[0]++ }},
+		"shard":       {wrong, func(b *ledger.Block) { b.Header.Shard++ }},
+		"late":        {ledger.ErrInvalid, func(b *ledger.Block) { b.Header.Late = make([]byte, ledger.MaxLate+1) }},
+		"certificate": {ledger.ErrInvalid, func(b *ledger.Block) { b.Certificate = make([]byte, ledger.MaxCertificate+1) }},
 	} {
 		b, st := next(t, c)
-		change(b)
-		require.Error(t, c.Commit(b, st, nil), name)
+		b.Header.Epoch = 3
+		tc.change(b)
+		err := c.Commit(b, st, nil)
+		require.Error(t, err, name)
+		if is, ok := tc.want.(error); ok {
+			require.ErrorIs(t, err, is, name)
+		} else if tc.want != nil {
+			require.ErrorAs(t, err, tc.want, name)
+		}
 		head, _ := c.Head()
 		require.Equal(t, before, head)
 		require.Equal(t, before.State, c.State().Root())
 	}
-	b, st := next(t, c)
+	b, st = next(t, c)
+	b.Header.Epoch = 3
 	require.Error(t, c.Init(b, st), "has blocks")
 	require.Error(t, c.InitAt(b, c.State()), "has blocks")
 	require.NoError(t, c.Commit(b, st, nil))

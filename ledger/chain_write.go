@@ -77,7 +77,8 @@ func (c *Chain) checkFirst(b *Block) error {
 	return nil
 }
 
-// Commit appends a block. st is the stage on State that the block was executed
+// Commit appends a block. One that is not the next is ErrNotNext, one that
+// cannot be is ErrInvalid; both change nothing. st is the stage on State that the block was executed
 // on; its root must be the header's. extra is written with the block, for Get
 // to read, and may be nil. When Commit returns nil the block is durable; after
 // an error of the store the chain must be opened again to find out.
@@ -101,7 +102,7 @@ func (c *Chain) follows(b *Block) error {
 	head, hash := c.head, c.hash
 	c.mu.RUnlock()
 	if head == nil {
-		return errors.New("ledger: commit: chain has no first block")
+		return fmt.Errorf("%w: chain has no first block", ErrNotNext)
 	}
 	if err := c.check(b); err != nil {
 		return err
@@ -109,11 +110,11 @@ func (c *Chain) follows(b *Block) error {
 	h := &b.Header
 	switch {
 	case h.Height != head.Height+1 || h.Parent != hash:
-		return fmt.Errorf("ledger: commit: block %d with parent %v does not follow block %d %v", h.Height, h.Parent, head.Height, hash)
+		return fmt.Errorf("%w: block %d with parent %v, head is %d %v", ErrNotNext, h.Height, h.Parent, head.Height, hash)
 	case h.Time <= head.Time:
-		return fmt.Errorf("ledger: commit: block %d: time %d not after its parent's %d", h.Height, h.Time, head.Time)
+		return invalid(h, fmt.Errorf("time %d not after its parent's %d", h.Time, head.Time))
 	case h.Epoch < head.Epoch:
-		return fmt.Errorf("ledger: commit: block %d: epoch %d before its parent's %d", h.Height, h.Epoch, head.Epoch)
+		return invalid(h, fmt.Errorf("epoch %d before its parent's %d", h.Epoch, head.Epoch))
 	}
 	return nil
 }
@@ -125,7 +126,7 @@ func (c *Chain) check(b *Block) error {
 	case h.Chain != c.cfg.Chain || h.Shard != c.cfg.Shard:
 		return &WrongChainError{Chain: h.Chain, WantChain: c.cfg.Chain, Shard: h.Shard, WantShard: c.cfg.Shard}
 	case len(h.Late) > MaxLate || len(b.Body) > MaxBody || len(b.Certificate) > MaxCertificate:
-		return fmt.Errorf("ledger: block %d: over a limit", h.Height)
+		return invalid(h, errors.New("over a limit"))
 	case BodyHash(b.Body) != h.Body:
 		return fmt.Errorf("ledger: block %d: %w", h.Height, errBody)
 	}
@@ -139,7 +140,7 @@ func (c *Chain) write(b *Block, x *Executed, extra iter.Seq2[[]byte, []byte]) er
 		return err
 	}
 	if root != b.Header.State {
-		return fmt.Errorf("ledger: block %d: state root %v, header has %v", b.Header.Height, root, b.Header.State)
+		return invalid(&b.Header, fmt.Errorf("state root %v, header has %v", root, b.Header.State))
 	}
 	index, err := c.index(b, x)
 	if err != nil {

@@ -49,8 +49,9 @@ type Context struct {
 // Kinds.
 type Executor interface {
 	// Execute applies tx to s and adds receipts for other shards to out. The
-	// signature was checked before. Result.Fee is what the sender paid: it is
-	// off the sender's balance and not yet on another's.
+	// signature is not its matter: where it is false, nothing of the block
+	// stays. Result.Fee is what the sender paid: it is off the sender's balance
+	// and not yet on another's.
 	//
 	// A refusal is a *TxError and leaves s and out as they were; a block with
 	// such a transaction is not valid. Any other error is a failure of s; the
