@@ -63,13 +63,8 @@ func (p *edProof) parse(suite Suite, it *Item) (err error) {
 	if p.s, err = scalar.NewFromCanonicalBytes(s); err != nil {
 		return err
 	}
-	for _, f := range []struct {
-		to *edPoint
-		b  []byte
-	}{{&p.y, t.y}, {&p.gamma, t.gamma}, {&p.u, t.u}, {&p.v, t.v}} {
-		if *f.to, err = edParsePoint(f.b); err != nil {
-			return err
-		}
+	if err = edParsePoints([]*edPoint{&p.y, &p.gamma, &p.u, &p.v}, t.y, t.gamma, t.u, t.v); err != nil {
+		return err
 	}
 	if p.y.isSmallOrder() {
 		return ErrKey

@@ -131,30 +131,40 @@ func (p *edPoint) affine() (q edAffine) {
 // edParsePoint decodes a point, RFC 8032, section 5.1.3, and refuses all but
 // its one encoding. The point is affine.
 func edParsePoint(b []byte) (p edPoint, err error) {
-	if len(b) != fp.Size {
-		return p, fmt.Errorf("point of %d bytes", len(b))
-	}
-	p.y, p.z = fp.Elt(b), feOne
-	sign := int(b[31] >> 7)
-	p.y[31] &= 0x7f
-	reduced := p.y
-	if fp.Modp(&reduced); reduced != p.y {
-		return p, fmt.Errorf("point is not canonical")
-	}
-	var u, v fp.Elt // x² = (y²-1) / (dy²+1)
-	fp.Sqr(&u, &p.y)
-	fp.Mul(&v, &u, &feD)
-	fp.Sub(&u, &u, &feOne)
-	fp.Add(&v, &v, &feOne)
-	if feRoot(&p.x, &u, &v) == 0 {
-		return p, fmt.Errorf("not a point")
-	}
-	if feOdd(&p.x) != sign {
-		fp.Neg(&p.x, &p.x)
-		if feOdd(&p.x) != sign { // x = 0 has no sign
-			return p, fmt.Errorf("point is not canonical")
+	return p, edParsePoints([]*edPoint{&p}, b)
+}
+
+// edParsePoints decodes up to four points at once.
+func edParsePoints(ps []*edPoint, bs ...[]byte) error {
+	var u, v, x feLanes // x² = (y²-1) / (dy²+1)
+	for i, p := range ps {
+		if len(bs[i]) != fp.Size {
+			return fmt.Errorf("point of %d bytes", len(bs[i]))
 		}
+		p.y, p.z = fp.Elt(bs[i]), feOne
+		p.y[31] &= 0x7f
+		reduced := p.y
+		if fp.Modp(&reduced); reduced != p.y {
+			return fmt.Errorf("point is not canonical")
+		}
+		fp.Sqr(&u[i], &p.y)
+		fp.Mul(&v[i], &u[i], &feD)
+		fp.Sub(&u[i], &u[i], &feOne)
+		fp.Add(&v[i], &v[i], &feOne)
 	}
-	fp.Mul(&p.t, &p.x, &p.y)
-	return p, nil
+	ok := x.roots(&u, &v, len(ps))
+	for i, p := range ps {
+		if ok[i] == 0 {
+			return fmt.Errorf("not a point")
+		}
+		p.x = x[i]
+		if sign := int(bs[i][31] >> 7); feOdd(&p.x) != sign {
+			fp.Neg(&p.x, &p.x)
+			if feOdd(&p.x) != sign { // x = 0 has no sign
+				return fmt.Errorf("point is not canonical")
+			}
+		}
+		fp.Mul(&p.t, &p.x, &p.y)
+	}
+	return nil
 }

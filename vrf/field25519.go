@@ -46,32 +46,46 @@ func feOdd(x *fp.Elt) int {
 	return int(r[0] & 1)
 }
 
-// feSquares sets z to x^(2^n).
-func feSquares(z, x *fp.Elt, n int) {
-	fp.Sqr(z, x)
-	for range n - 1 {
-		fp.Sqr(z, z)
+// feLanes are elements that are worked on in step. Each step waits for the one
+// before; with several lanes the processor has something to do meanwhile.
+type feLanes [4]fp.Elt
+
+// squares sets the first n lanes of z to x^(2^k).
+func (z *feLanes) squares(x *feLanes, k, n int) {
+	for i := range n {
+		fp.Sqr(&z[i], &x[i])
+	}
+	for range k - 1 {
+		for i := range n {
+			fp.Sqr(&z[i], &z[i])
+		}
 	}
 }
 
-// fePow2523 sets z to x^((p-5)/8), which is x^(2^252-3), by the usual chain:
-// a name a_b says x^(2^a-2^b).
-func fePow2523(z, x *fp.Elt) {
-	var x2, x9, x11, t5, t10, t20, t40, t50, t100, t fp.Elt
-	fp.Sqr(&x2, x)
-	feSquares(&t, &x2, 2)
-	fp.Mul(&x9, &t, x)
-	fp.Mul(&x11, &x9, &x2)
-	fp.Sqr(&t, &x11)
-	fp.Mul(&t5, &t, &x9) // 2^5-1
-	join := func(z, a, b *fp.Elt, n int) {
-		feSquares(&t, a, n)
-		fp.Mul(z, &t, b)
+func (z *feLanes) mul(x, y *feLanes, n int) {
+	for i := range n {
+		fp.Mul(&z[i], &x[i], &y[i])
+	}
+}
+
+// pow2523 sets the first n lanes of z to x^((p-5)/8), which is x^(2^252-3), by
+// the usual chain: a name a_b says x^(2^a-2^b).
+func (z *feLanes) pow2523(x *feLanes, n int) {
+	var x2, x9, x11, t5, t10, t20, t50, t100, t feLanes
+	x2.squares(x, 1, n)
+	t.squares(&x2, 2, n)
+	x9.mul(&t, x, n)
+	x11.mul(&x9, &x2, n)
+	t.squares(&x11, 1, n)
+	t5.mul(&t, &x9, n) // 2^5-1
+	join := func(z, a, b *feLanes, k int) {
+		t.squares(a, k, n)
+		z.mul(&t, b, n)
 	}
 	join(&t10, &t5, &t5, 5)
 	join(&t20, &t10, &t10, 10)
-	join(&t40, &t20, &t20, 20)
-	join(&t50, &t40, &t10, 10)
+	join(&t, &t20, &t20, 20)
+	join(&t50, &t, &t10, 10)
 	join(&t100, &t50, &t50, 50)
 	join(&t, &t100, &t100, 100)
 	join(&t, &t, &t50, 50) // 2^250-1
@@ -81,24 +95,36 @@ func fePow2523(z, x *fp.Elt) {
 // feRoot sets z to a root of u/v and returns 1, or returns 0 if there is none:
 // then z² is u/v times a root of -1. z may not be u or v.
 func feRoot(z, u, v *fp.Elt) int {
-	var v3, w, t fp.Elt
-	fp.Sqr(&t, v)
-	fp.Mul(&v3, &t, v)
-	fp.Sqr(&t, &v3)
-	fp.Mul(&t, &t, v)
-	fp.Mul(&t, &t, u) // u*v⁷
-	fePow2523(&w, &t)
-	fp.Mul(&w, &w, &v3)
-	fp.Mul(&w, &w, u)
-	// w² v is u times a fourth root of unity; for 1 and -1 there is a root.
-	fp.Mul(z, &w, &feSqrtM1)
-	fp.Sqr(&t, &w)
-	fp.Mul(&t, &t, v)
-	first := feEqual(&t, u)
-	fp.Cmov(z, &w, uint(first))
-	fp.Sqr(&t, z)
-	fp.Mul(&t, &t, v)
-	return feEqual(&t, u)
+	var zs feLanes
+	ok := zs.roots(&feLanes{*u}, &feLanes{*v}, 1)
+	*z = zs[0]
+	return ok[0]
+}
+
+// roots is feRoot in the first n lanes.
+func (z *feLanes) roots(u, v *feLanes, n int) (ok [len(feLanes{})]int) {
+	var v3, w feLanes
+	w.squares(v, 1, n)
+	v3.mul(&w, v, n)
+	w.squares(&v3, 1, n)
+	w.mul(&w, v, n)
+	w.mul(&w, u, n)
+	w.pow2523(&w, n) // (u v⁷)^((p-5)/8)
+	w.mul(&w, &v3, n)
+	w.mul(&w, u, n)
+	for i := range n {
+		// w² v is u times a fourth root of unity; for 1 and -1 there is a root.
+		var t fp.Elt
+		fp.Mul(&z[i], &w[i], &feSqrtM1)
+		fp.Sqr(&t, &w[i])
+		fp.Mul(&t, &t, &v[i])
+		first := feEqual(&t, &u[i])
+		fp.Cmov(&z[i], &w[i], uint(first))
+		fp.Sqr(&t, &z[i])
+		fp.Mul(&t, &t, &v[i])
+		ok[i] = feEqual(&t, &u[i])
+	}
+	return ok
 }
 
 // feInvert replaces every element by its inverse, with one inversion in all

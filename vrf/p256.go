@@ -15,7 +15,7 @@ import (
 // what it does: its P-256 is the constant-time one behind crypto/ecdh, and the
 // only place in the standard library that multiplies a point and returns it
 // whole. Every point that gets there was decoded, which checks that it is on
-// the curve.
+// the curve, or comes out of the map to it.
 type nist struct{}
 
 // point is an affine point; both coordinates are 0 at infinity.
