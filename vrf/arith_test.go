@@ -233,6 +233,19 @@ func FuzzPoint(f *testing.F) {
 		if err == nil {
 			require.Equal(t, b, p.encoding())
 		}
+		good := edBasePoint.encoding()
+		for lane := range 4 { // the same among others
+			bs := [][]byte{good, good, good, good}
+			bs[lane] = b
+			var ps [4]edPoint
+			lanes := edParsePoints([]*edPoint{&ps[0], &ps[1], &ps[2], &ps[3]}, bs...)
+			require.Equal(t, err == nil, lanes == nil)
+			for i := range ps {
+				if lanes == nil {
+					require.Equal(t, bs[i], ps[i].encoding())
+				}
+			}
+		}
 	})
 }
 
