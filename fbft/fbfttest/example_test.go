@@ -3,9 +3,49 @@ package fbfttest_test
 import (
 	"fmt"
 	"strings"
+	"testing"
+	"time"
 
+	"github.com/shardkit/shardkit/fbft"
 	"github.com/shardkit/shardkit/fbft/fbfttest"
+	"github.com/shardkit/shardkit/kad/simnet"
 )
+
+func ExampleTestScheme() {
+	// In a test of the scheme's own package:
+	test := func(t *testing.T) {
+		fbfttest.TestScheme(t, fbfttest.Scheme{
+			New: func(t testing.TB, n int) (fbft.Verifier, []fbft.Signer) {
+				var keys [][]byte
+				var signers []fbft.Signer
+				for i := range n {
+					keys = append(keys, []byte{byte(i)})
+					signers = append(signers, fbfttest.FakeSigner(keys[i]))
+				}
+				return fbfttest.Fake(keys), signers
+			},
+		})
+	}
+	fmt.Println(testing.RunTests(func(string, string) (bool, error) { return true, nil },
+		[]testing.InternalTest{{Name: "TestMyScheme", F: test}}))
+	// Output: true
+}
+
+// An equivocating leader among four, in a network that loses a fifth of all
+// messages.
+func ExampleSim() {
+	s, err := fbfttest.NewSim(fbfttest.SimConfig{
+		Net:         simnet.Config{Seed: 1, Loss: 0.2},
+		Heights:     6,
+		Adversaries: map[int]fbfttest.Adversary{2: fbfttest.Equivocator{}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(s.RunTo(6, 5*time.Minute, 0, 1, 3))
+	// Output: <nil>
+}
 
 // A leader that is down costs one view.
 func ExampleRunScript() {
