@@ -131,8 +131,8 @@ func TestRestoreWrong(t *testing.T) {
 	}
 }
 
-// TestRangeForged takes chunks apart: pairs left out, parts of the proof
-// deleted, spelled out as zeros or put twice, the chunk passed off as one from
+// TestRangeForged takes chunks apart: pairs left out or made up, parts of the
+// proof deleted, spelled out as zeros or put twice, the chunk passed off as one from
 // another place. Whatever is accepted must be the truth about its range.
 func TestRangeForged(t *testing.T) {
 	v := proofState(t, 12)
@@ -180,10 +180,23 @@ func TestRangeForged(t *testing.T) {
 					try(from, bad)
 				}
 			}
+			for n := range 64 { // with a pair that does not exist, wherever it could stand
+				made := fmt.Sprintf("\x01%c\x00\x00\x00\x00", n)
+				for at := 6; ; {
+					bad := slices.Concat(chunk[:at], []byte(made), chunk[at:])
+					bad[5]++
+					try(from, bad)
+					i := slices.IndexFunc(all, func(pair string) bool { return strings.HasPrefix(string(chunk[at:]), pair) })
+					if i < 0 {
+						break
+					}
+					at += len(all[i])
+				}
+			}
 			last := bytes.Clone(chunk) // not the last, and the other way round
 			last[1] ^= 1
 			try(from, last)
-			if i%5 == 0 {
+			if i%12 == 0 {
 				splice(chunk, func(bad []byte) { try(from, bad) })
 			}
 		}

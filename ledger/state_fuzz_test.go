@@ -149,6 +149,9 @@ func FuzzCheckpoint(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	b := record(f, "r/", kindRestore)[0]
 	f.Add(b)
+	at := len(b) - 64 // the last range
+	f.Add(slices.Concat(b[:at-64], b[at:], b[at-64:at]))
+	f.Add(slices.Concat(b[:at], make([]byte, 32), b[at+32:]))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := &Restore{}
 		r.head.readHeadFrom(wire.NewReader(b)) // whatever it says is what is asked for
