@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
@@ -21,8 +22,9 @@ import (
 // two bytes each: what to do, and the key. Every operation depends on what
 // all before it read, so that a wrong order shows.
 type program struct {
-	work   time.Duration // busy work per transaction
-	spread *atomic.Int64 // counts executions that were not in order
+	work    time.Duration // busy work per transaction
+	spread  *atomic.Int64 // counts executions that were not in order
+	inOrder *atomic.Int64 // and those that were; may be nil
 }
 
 const (
@@ -40,6 +42,8 @@ const (
 func (p program) Execute(ctx *ledger.Context, s ledger.KV, tx *ledger.Transaction, out *xshard.Outbox) (res ledger.Result, err error) {
 	if _, inOrder := s.(*mapKV); !inOrder {
 		p.spread.Add(1)
+	} else if p.inOrder != nil {
+		p.inOrder.Add(1)
 	}
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64(nil, tx.Nonce))
 	for end := time.Now().Add(p.work); p.work > 0 && time.Now().Before(end); {
@@ -156,6 +160,58 @@ func TestSpreadEqualsInOrder(t *testing.T) {
 		}
 	}
 	require.Greater(t, spread.Load(), int64(1000), "hardly anything was spread")
+}
+
+// apart returns transactions that have nothing in common, keys 100 and up, with
+// some others among them.
+func apart(others ...[]byte) []ledger.Transaction {
+	txs := make([]ledger.Transaction, 60)
+	for i := range txs {
+		txs[i] = ledger.Transaction{Kind: 5, Nonce: uint64(i), Fee: 1, Payload: []byte{opWrite, byte(100 + i)}}
+	}
+	for i, payload := range others {
+		txs[20+10*i].Payload = payload
+	}
+	return txs
+}
+
+// TestSpreadUndeclared lets one transaction do what it did not tell: the block
+// is executed again in order. What was told is enough for the rest.
+func TestSpreadUndeclared(t *testing.T) {
+	for name, tc := range map[string]struct {
+		txs   []ledger.Transaction
+		again bool
+	}{
+		"all told":                  {apart([]byte{opWrite, 1}, []byte{opRead, 1}), false},
+		"read before it is written": {apart([]byte{opRead, 1}, []byte{opWrite, 1}), false},
+		"only read":                 {apart([]byte{opRead, 1, opWrite, 2}, []byte{opRead, 1, opWrite, 3}), false},
+		"writes what it reads":      {apart([]byte{opSneak, 1}, []byte{opRead, 1, opWrite, 2}), true},
+		"reads what it hides":       {apart([]byte{opWrite, 1}, []byte{opLie, 1, opWrite, 2}), true},
+	} {
+		var spread atomic.Int64
+		start := newMapKV()
+		want := runPrograms(t, 1, start, tc.txs, program{spread: &spread})
+		spread.Store(0)
+		var inOrder atomic.Int64
+		ex := program{spread: &spread, inOrder: &inOrder}
+		require.Equal(t, want, runPrograms(t, 4, start, tc.txs, ex), name)
+		require.Positive(t, spread.Load(), name)
+		require.Equal(t, tc.again, inOrder.Load() > 0, name)
+	}
+}
+
+// TestFeesOverflow: what a block pays fits a number.
+func TestFeesOverflow(t *testing.T) {
+	for _, workers := range []int{1, 4} {
+		var spread atomic.Int64
+		txs := apart()
+		txs[7].Fee, txs[9].Fee = math.MaxUint64/2, math.MaxUint64/2
+		_, err := ledger.ExecuteBlock(&ledger.Context{Workers: workers}, newMapKV(), txs, program{spread: &spread}, outbox(0, 1))
+		var bad *ledger.BlockError
+		require.ErrorAs(t, err, &bad)
+		require.Equal(t, 9, bad.Index)
+		requireReason(t, ledger.ReasonOverflow, err)
+	}
 }
 
 // TestSpreadTransfers mixes transfers, some across shards, with programs.

@@ -1,7 +1,10 @@
 package ledger_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -53,6 +56,10 @@ func TestBaseFeeMoves(t *testing.T) {
 	}
 	require.Equal(t, uint64(7), base(), "where an eighth is nothing")
 	require.Equal(t, uint64(8), after(5), "one at least")
+	s.m["f/base"] = bytes.Repeat([]byte{0xff}, 8)
+	require.Equal(t, uint64(math.MaxUint64), after(5), "no higher than a number can be")
+	s.m["f/base"] = binary.BigEndian.AppendUint64(nil, math.MaxUint64-9)
+	require.Equal(t, uint64(math.MaxUint64), after(1000))
 	s.m["f/base"] = []byte{1}
 	_, err := m.Base(s)
 	require.ErrorAs(t, err, new(*ledger.DamageError))
@@ -112,6 +119,33 @@ func TestMonopolistBest(t *testing.T) {
 	}
 	_, err := ledger.Monopolist{Reserve: 5}.Price(nil, nil, []*ledger.Transaction{unsigned(1, 0, 4)})
 	requireReason(t, ledger.ReasonFee, err)
+}
+
+// TestMonopolistTie: of prices that bring the same, the one that more can pay.
+func TestMonopolistTie(t *testing.T) {
+	txs := []*ledger.Transaction{unsigned(1, 0, 6), unsigned(2, 0, 3), unsigned(3, 0, 2)}
+	chosen, err := ledger.Monopolist{}.Choose(nil, nil, txs)
+	require.NoError(t, err)
+	require.Len(t, chosen, 3)
+}
+
+// greedy is a market that asks more than was bid.
+type greedy struct{ ledger.Monopolist }
+
+func (greedy) Price(*ledger.Context, ledger.KV, []*ledger.Transaction) (func(*ledger.Transaction) uint64, error) {
+	return func(tx *ledger.Transaction) uint64 { return tx.Fee + 100 }, nil
+}
+
+// TestMarketNeverAboveBid: a sender pays no more than it signed for, whatever a
+// market says.
+func TestMarketNeverAboveBid(t *testing.T) {
+	s := newMapKV()
+	fund(t, s, addressOf(key(1)), 1000)
+	txs := []ledger.Transaction{*transfer(key(1), 0, addressOf(key(2)), 10, 5)}
+	fees, err := ledger.ExecuteBlock(&ledger.Context{Chain: testChain, Market: greedy{}}, s, txs, ledger.Transfer{}, outbox(0, 1))
+	require.NoError(t, err)
+	require.Equal(t, uint64(5), fees)
+	require.Equal(t, uint64(985), balance(t, s, addressOf(key(1))))
 }
 
 // TestRandomHalvesTruthful changes the bid of one winner while the others stay
