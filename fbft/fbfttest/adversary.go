@@ -62,6 +62,7 @@ func newAgent(self, nodes int, seed uint64, signer fbft.Signer, forge func(h sha
 		}}
 }
 
+// mail addresses a message.
 func mail(to int, data []byte) Mail {
 	in, _ := Inspect(data)
 	return Mail{To: to, Info: in, Data: data}
@@ -325,9 +326,9 @@ func (BadSignatures) Sends(a *Agent, m Mail) []Mail {
 func (BadSignatures) Gets(*Agent, int, Mail) (bool, []Mail) { return true, nil }
 
 // ParseAdversary returns an adversary by its name in scripts: silent,
-// equivocator, equivocator:I,… (with these), outdated, impersonator, badsignatures, withholder:prepared,
-// withholder:committed, withholder:votes, withholder:I,… (the votes of these
-// nodes), censor:I,….
+// equivocator, equivocator:I,… (with these accomplices), outdated,
+// impersonator, badsignatures, withholder:prepared, withholder:committed,
+// withholder:votes, withholder:I,… (the votes of these nodes), censor:I,….
 func ParseAdversary(text string) (Adversary, error) {
 	name, detail, _ := strings.Cut(text, ":")
 	var nodes []int

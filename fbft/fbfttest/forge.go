@@ -47,6 +47,7 @@ type Report struct {
 	Sig    []byte
 }
 
+// sign signs for any member: nothing keeps a forger from signing what it likes.
 func (f *Forger) sign(member int, statement []byte) []byte {
 	if f.Sign != nil {
 		return f.Sign(member, statement)
@@ -55,11 +56,14 @@ func (f *Forger) sign(member int, statement []byte) []byte {
 	return sig
 }
 
+// heading is how a message begins: version, kind, shard, height.
 func (f *Forger) heading(kind byte) []byte {
 	b := binary.BigEndian.AppendUint32([]byte{1, kind}, uint32(f.Shard))
 	return binary.BigEndian.AppendUint64(b, uint64(f.Height))
 }
 
+// context is how a signed statement begins. The domain keeps one kind of
+// statement from standing for another.
 func (f *Forger) context(domain string) []byte {
 	b := append([]byte(domain), f.Chain[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(f.Shard))
@@ -69,6 +73,7 @@ func (f *Forger) context(domain string) []byte {
 	return append(b, h[:]...)
 }
 
+// appendBytes appends a byte string with its length.
 func appendBytes(b, p []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(p))), p...)
 }
@@ -80,6 +85,7 @@ func appendBool(b []byte, v bool) []byte {
 	return append(b, 0)
 }
 
+// appendCertificate appends a certificate that may be missing.
 func appendCertificate(b []byte, ct *fbft.Certificate) []byte {
 	b = appendBool(b, ct != nil)
 	if ct != nil {
@@ -113,6 +119,7 @@ func (f *Forger) VoteWith(phase fbft.Phase, view uint64, block, newView shardkit
 	return appendBytes(b, sig)
 }
 
+// statement is what a vote signs.
 func (f *Forger) statement(phase fbft.Phase, view uint64, block, newView shardkit.Hash) []byte {
 	if f.blind {
 		view, newView = 0, shardkit.Hash{}
@@ -186,6 +193,8 @@ func (f *Forger) Report(member int, view uint64, claim Claim) Report {
 	return Report{Member: member, View: view, Claim: claim, Sig: f.sign(member, f.reportStatement(view, claim))}
 }
 
+// reportStatement is what a report signs: the claim too, so that nobody can claim
+// in its name.
 func (f *Forger) reportStatement(view uint64, claim Claim) []byte {
 	return claim.append(binary.BigEndian.AppendUint64(f.context("shardkit/fbft/report/v1"), view))
 }

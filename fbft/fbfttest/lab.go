@@ -96,6 +96,7 @@ const (
 // NewLab starts all actors at height 1.
 func NewLab(cfg LabConfig) (*Lab, error) { return newLab(cfg, func(string, ...any) {}) }
 
+// newLab starts a Lab that tells log what happens.
 func newLab(cfg LabConfig, log func(format string, args ...any)) (*Lab, error) {
 	if cfg.Nodes == 0 {
 		cfg.Nodes = 4
@@ -152,6 +153,8 @@ func (l *Lab) elect() (err error) {
 	return err
 }
 
+// boot starts an actor from what is on its disk: records of the core, and bodies,
+// which went there before the records that rest on them.
 func (l *Lab) boot(i int, a *actor) error {
 	cfg := l.cfg.Core
 	cfg.Chain, cfg.Self = l.Chain, l.ids[a.node]
@@ -176,6 +179,7 @@ func (l *Lab) boot(i int, a *actor) error {
 	return l.start(i)
 }
 
+// signer returns a node's signer. Machines of one node have the same.
 func (l *Lab) signer(node int) fbft.Signer {
 	if l.cfg.Signer != nil {
 		return l.cfg.Signer(node)
@@ -183,6 +187,7 @@ func (l *Lab) signer(node int) fbft.Signer {
 	return FakeSigner(l.keys[node])
 }
 
+// leader is the leader policy of all cores.
 func (l *Lab) leader(c *fbft.Committee, h shardkit.Height, view uint64) int {
 	if n := len(l.cfg.Leaders); n > 0 {
 		return l.cfg.Leaders[view%uint64(n)]
@@ -205,6 +210,7 @@ func (l *Lab) start(i int) error {
 	return nil
 }
 
+// keep holds a body.
 func (a *actor) keep(h []byte) {
 	hash := fbft.BlockHash(h)
 	if !a.has(hash) {
@@ -274,6 +280,8 @@ func (l *Lab) AllDecided(h shardkit.Height, actors ...int) bool {
 	return true
 }
 
+// propose answers a Propose: with the block that has to be proposed again, or
+// with one of the actor's own.
 func (l *Lab) propose(i int, p fbft.Propose) {
 	a := l.actors[i]
 	h := p.Header
@@ -335,6 +343,7 @@ func (l *Lab) CollectLate(i int) {
 // ErrNever is a Judge's answer for an application that does not answer.
 var ErrNever = errors.New("never")
 
+// note files the effects that only tests look at.
 func (l *Lab) note(i int, e *fbft.Ready) {
 	for _, b := range e.Blame {
 		l.Blamed = append(l.Blamed, fmt.Sprintf("%d blames %d: %s", i, slices.Index(l.ids, b.Peer), b.What))
@@ -346,6 +355,8 @@ func (l *Lab) note(i int, e *fbft.Ready) {
 	l.Serve = append(l.Serve, e.Serve...)
 }
 
+// onDecided checks that all honest actors decide one block, and goes on to the
+// next height. A twin or an adversary may decide what it likes.
 func (l *Lab) onDecided(i int, d fbft.Decided) {
 	a := l.actors[i]
 	l.log("%d decides %s", i, l.Name(d.Hash))
@@ -363,6 +374,7 @@ func (l *Lab) onDecided(i int, d fbft.Decided) {
 	}
 }
 
+// fail keeps the first broken invariant.
 func (l *Lab) fail(format string, args ...any) {
 	if l.err == nil {
 		l.err = fmt.Errorf(format, args...)

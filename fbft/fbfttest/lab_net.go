@@ -169,6 +169,7 @@ func (l *Lab) Timeout(actors ...int) { l.tick(2*labTimeout, actors) }
 // Resend lets actors repeat themselves.
 func (l *Lab) Resend(actors ...int) { l.tick(labResend, actors) }
 
+// tick lets time pass for actors, one after the other.
 func (l *Lab) tick(d time.Duration, actors []int) {
 	for _, i := range actors {
 		if a := l.actors[i]; a.core != nil {

@@ -115,6 +115,7 @@ type task struct {
 // they lead to is numbered in order, so that the machine is always the same.
 const batchSize = 64
 
+// explore finds the machine of a member.
 func (s *Search) explore() (*machine, error) {
 	lab, err := NewLab(LabConfig{Silent: []int{3}, Leaders: []int{3}, Core: s.Core})
 	if err != nil {
@@ -176,6 +177,7 @@ type outcome struct {
 	err  error
 }
 
+// try does everything to a member.
 func (x *explorer) try(from *member) []outcome {
 	list := make([]outcome, len(x.events))
 	for k := range x.events {
@@ -239,6 +241,8 @@ func (x *explorer) add(e event, msgs ...shown) {
 	x.events = append(x.events, e)
 }
 
+// report is of a member that claims nothing: for whoever hears of it only the
+// sender and the view count.
 func (x *explorer) report(i int, view uint64) []byte {
 	return x.forger.ReportMessage(x.forger.Report(i, view, Claim{}), nil, nil, nil)
 }

@@ -113,6 +113,8 @@ func (q *quotient) order() {
 	}
 }
 
+// answers reports whether b can follow wherever an event takes a, or is there
+// already.
 func (q *quotient) answers(b, a uint32) bool {
 	for k, to := range q.next[a] {
 		if !q.isAbove(q.next[b][k], to) && !q.isAbove(b, to) {
@@ -184,6 +186,7 @@ func (q *quotient) findMirror() error {
 	return nil
 }
 
+// mirrors reports whether two events differ in the names of the blocks only.
 func (e *event) mirrors(o *event) bool {
 	return e.act == o.act && e.view == o.view && e.basis == o.basis && e.above == o.above && e.block == otherBlock(o.block)
 }

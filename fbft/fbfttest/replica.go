@@ -92,6 +92,7 @@ func header(height shardkit.Height, parent shardkit.Hash, salt uint64) []byte {
 	return binary.BigEndian.AppendUint64(b, salt)
 }
 
+// head is the last block of the ledger.
 func (d *disk) head() (shardkit.Height, shardkit.Hash, *fbft.Certificate) {
 	if len(d.blocks) == 0 {
 		return 0, shardkit.Hash{}, nil
@@ -145,6 +146,7 @@ func (r *replica) start(height shardkit.Height, hash shardkit.Hash, cert *fbft.C
 	r.pump()
 }
 
+// Deliver implements simnet.Node.
 func (r *replica) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) error {
 	r.now = now
 	defer r.pump()
@@ -168,6 +170,7 @@ func (r *replica) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) e
 	return nil
 }
 
+// Done implements simnet.Node.
 func (r *replica) Done(now time.Duration, result any) {
 	r.now = now
 	if c, ok := result.(committed); ok {
@@ -180,6 +183,7 @@ func (r *replica) Done(now time.Duration, result any) {
 	r.pump()
 }
 
+// Persisted implements simnet.Node: the core hears of its own records only.
 func (r *replica) Persisted(now time.Duration, seq uint64) {
 	r.now = now
 	k := sort.Search(len(r.marks), func(k int) bool { return r.marks[k].host > seq })
@@ -189,6 +193,8 @@ func (r *replica) Persisted(now time.Duration, seq uint64) {
 	r.pump()
 }
 
+// Tick implements simnet.Node: the core's time, asking how heights ended where the
+// replica has no vote, and asking for blocks, of one peer after the other.
 func (r *replica) Tick(now time.Duration) {
 	r.now = now
 	r.core.Tick(now)
@@ -207,6 +213,7 @@ func (r *replica) Tick(now time.Duration) {
 	r.pump()
 }
 
+// Wake implements simnet.Node.
 func (r *replica) Wake() (time.Duration, bool) {
 	at, ok := r.core.Wake()
 	if r.follows() && (!ok || r.poll < at) {
@@ -227,6 +234,7 @@ func (r *replica) follows() bool {
 	return !st.Voter && st.Height <= r.sim.cfg.Heights
 }
 
+// Effects implements simnet.Node.
 func (r *replica) Effects() simnet.Effects {
 	e := r.out
 	e.Seq = r.seq
@@ -234,11 +242,14 @@ func (r *replica) Effects() simnet.Effects {
 	return e
 }
 
+// record appends to the log, which the core shares with the bodies: what a record
+// of the core rests on comes before it.
 func (r *replica) record(tag byte, data []byte) {
 	r.out.Records = append(r.out.Records, append([]byte{tag}, data...))
 	r.seq++
 }
 
+// send sends a message of the application.
 func (r *replica) send(to shardkit.NodeID, data []byte) {
 	if to != r.id {
 		r.post(shardkit.Message{To: to, Class: shardkit.ClassBlock, Data: data})
@@ -267,6 +278,7 @@ func (r *replica) gets(from shardkit.NodeID, msg []byte) bool {
 	return keep
 }
 
+// mail is a message as an adversary sees it, without the tag of the core.
 func (r *replica) mail(to shardkit.NodeID, data []byte) Mail {
 	i := slices.Index(r.sim.ids, to)
 	if data[0] != tagCore {
@@ -341,6 +353,7 @@ func (r *replica) prune(seq uint64) {
 	}
 }
 
+// propose answers a Propose: every new block differs from all others.
 func (r *replica) propose(p fbft.Propose) {
 	h := p.Header
 	if h == nil {
@@ -365,6 +378,8 @@ func (r *replica) top() (shardkit.Height, shardkit.Hash, *fbft.Certificate) {
 	return r.disk.head()
 }
 
+// validate answers a Validate once the block is held. What is not on the parent is
+// refused; what came without a reference has to be fetched first.
 func (r *replica) validate(v fbft.Validate) {
 	_, parent, _ := r.top()
 	if len(v.Header) < 40 || shardkit.Hash(v.Header[8:40]) != parent ||
@@ -381,6 +396,7 @@ func (r *replica) validate(v fbft.Validate) {
 	r.core.Validated(r.now, v.Hash, nil)
 }
 
+// fetch asks for a block until it comes, whoever announced it first.
 func (r *replica) fetch(hash shardkit.Hash, first shardkit.NodeID, check bool) {
 	if k := slices.IndexFunc(r.wants, func(w want) bool { return w.hash == hash }); k >= 0 {
 		r.wants[k].check = r.wants[k].check && check // a decided block is wanted for good
@@ -407,6 +423,7 @@ func (r *replica) got(h []byte) {
 	r.save()
 }
 
+// hold keeps a block in memory.
 func (r *replica) hold(h []byte) {
 	if hash := fbft.BlockHash(h); r.find(hash) == nil {
 		r.bodies = append(r.bodies, body{hash, slices.Clone(h)})
@@ -463,6 +480,7 @@ func (r *replica) lag(b fbft.Behind) {
 	r.send(b.Peer, binary.BigEndian.AppendUint64([]byte{tagLag}, uint64(r.core.Status().Height)))
 }
 
+// serve sends the certificate and block of a height, if they are in the ledger.
 func (r *replica) serve(to shardkit.NodeID, h shardkit.Height) {
 	if h == 0 || int(h) > len(r.disk.blocks) {
 		return
@@ -472,6 +490,7 @@ func (r *replica) serve(to shardkit.NodeID, h shardkit.Height) {
 	r.send(to, slices.Concat(data[:2], d.header, data[2:]))
 }
 
+// caughtUp takes the end of this height from a peer. The core verifies it.
 func (r *replica) caughtUp(msg []byte) {
 	var ct fbft.Certificate
 	n := int(msg[0])

@@ -45,6 +45,7 @@ type ballot struct {
 	sigs      [][]byte // by member
 }
 
+// newBallot has every member sign.
 func newBallot(t testing.TB, s Scheme, n int) *ballot {
 	b := &ballot{statement: []byte("a statement")}
 	b.v, b.signers = s.New(t, n)

@@ -59,6 +59,7 @@ type script struct {
 	out strings.Builder
 }
 
+// command carries out one line. The first that is no setting starts the actors.
 func (s *script) command(words []string) error {
 	args, err := numbers(words[1:])
 	switch words[0] {
@@ -123,6 +124,7 @@ func (s *script) begin() error {
 	return err
 }
 
+// act carries out a command on the running Lab.
 func (s *script) act(words []string, args []int, err error) error {
 	l := s.lab
 	switch words[0] {
@@ -166,6 +168,7 @@ func (s *script) act(words []string, args []int, err error) error {
 	return nil
 }
 
+// state writes where everybody stands.
 func (s *script) state() {
 	for i, a := range s.lab.actors {
 		if a.core == nil {
@@ -187,6 +190,7 @@ func (s *script) state() {
 	}
 }
 
+// expect compares what actors have decided at height 1.
 func (s *script) expect(words []string) error {
 	if len(words) == 0 {
 		return errors.New("expect what")

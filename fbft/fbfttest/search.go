@@ -19,7 +19,8 @@ import (
 // votes of two honest members allow, and any NEWVIEW that reports of two allow.
 // A member's timer may run out at any time, it may join others, and it may lose
 // power and start again from its log. Deliveries that an honest leader or
-// collector would make are among those the Byzantine one can make.
+// collector would make are among those the Byzantine one can make. Nobody is
+// shown a decision: whoever sees one does nothing more at this height.
 //
 // The states are those of three honest members. Because nothing that was signed
 // is ever unsigned, an event that is possible stays possible whatever the
@@ -115,6 +116,7 @@ func (s *Search) read() {
 	}
 }
 
+// need says what an event shows that others must have signed.
 func (s *Search) need(e *event) need {
 	n := need{act: e.act}
 	switch e.act {
@@ -153,6 +155,7 @@ type signed struct {
 	quorum uint64
 }
 
+// signed gathers it for a state of the committee.
 func (s *Search) signed(at [3]uint32) signed {
 	a, b, c := s.q.said[at[0]], s.q.said[at[1]], s.q.said[at[2]]
 	return signed{each: [3]uint64{a, b, c}, quorum: a&b | a&c | b&c}
@@ -280,6 +283,7 @@ func (t *table) add(key uint64) bool {
 	return true
 }
 
+// put looks for a key from its place on, up to the first free slot.
 func (t *table) put(k uint64) bool {
 	n := uint64(len(t.slots))
 	at, _ := bits.Mul64(k*0x9e3779b97f4a7c15, n) // the golden ratio spreads neighbours

@@ -107,6 +107,7 @@ func (s *Sim) committeeAt(h shardkit.Height) (c, before *fbft.Committee, epoch s
 	return now.c, before, now.epoch
 }
 
+// epochCommittee makes the committee of a height's epoch, once.
 func (s *Sim) epochCommittee(h shardkit.Height) epochCommittee {
 	epoch, nodes := shardkit.Epoch(0), []int(nil)
 	if s.cfg.Epochs != nil {
@@ -196,6 +197,7 @@ func (s *Sim) forger(h shardkit.Height) *Forger {
 	return &Forger{Chain: s.chain, Shard: s.cfg.Core.Shard, Height: h, Committee: s.Committee(h), Scheme: s.verifier}
 }
 
+// fail keeps the first broken invariant.
 func (s *Sim) fail(format string, args ...any) {
 	if s.fault == nil {
 		s.fault = fmt.Errorf(format, args...)
@@ -243,6 +245,7 @@ func (s *Sim) RunTo(h shardkit.Height, limit time.Duration, nodes ...int) error 
 	return nil
 }
 
+// describe says where everybody stands.
 func (s *Sim) describe() string {
 	text := ""
 	for i := range s.ids {
