@@ -55,7 +55,7 @@ func VerifyClaims(seed [32]byte, claims []Claim) error {
 		}
 		hashes[i] = *hash(c.Statement, tagSignature)
 	}
-	total, err := combine(sigs, r).group()
+	total, err := weighted(sigs, r).group()
 	if err != nil { // at infinity, which random coefficients do not lead to
 		return fmt.Errorf("bls: batch of %d: %w", len(claims), err)
 	}
@@ -69,7 +69,7 @@ func VerifyClaims(seed [32]byte, claims []Claim) error {
 			h, k = append(h, hashes[i]), append(k, r[i])
 		}
 		first := &claims[group[0]]
-		left = append(left, combination(h, k))
+		left = append(left, weightedG1(h, k))
 		right = append(right, first.Committee.keyOf(first.Members))
 		signs = append(signs, 1)
 	}
@@ -154,9 +154,10 @@ func coefficients(seed [32]byte, claims []Claim) [][coefficientSize]byte {
 	return r
 }
 
-// combination returns the sum of k[i]·p[i] (Straus: the doublings are shared,
-// digits of four bits). Variable time: everything here is public or used once.
-func combination(p []bls12381.G1, k [][coefficientSize]byte) *bls12381.G1 {
+// weightedG1 is weighted for points of circl, whose coordinates are out of reach
+// (Straus: the doublings are shared, digits of four bits). Variable time:
+// everything here is public or used once.
+func weightedG1(p []bls12381.G1, k [][coefficientSize]byte) *bls12381.G1 {
 	const digits = 2 * coefficientSize
 	multiples := make([][16]bls12381.G1, len(p)) // [0] stays unused
 	for i := range p {

@@ -15,7 +15,7 @@ import (
 // On G1, φ multiplies by one of the two roots of x² + x + 1, of which -z² is
 // one and β chosen accordingly (Scott 2021, eprint 2021/1130, §4).
 func (p *affine) inGroup() bool {
-	s := combine([]affine{*p}, [][coefficientSize]byte{zSquared})
+	s := weighted([]affine{*p}, [][coefficientSize]byte{zSquared})
 	if s.z.IsZero() == 1 {
 		return false
 	}
@@ -43,10 +43,10 @@ func thirdRoot() (b ff.Fp) {
 	return b
 }
 
-// combine returns the sum of k[i]·p[i], most significant bit first. The
+// weighted returns the sum of k[i]·p[i], most significant bit first. The
 // doublings are shared; a point that is added in affine form is so cheap that a
 // table of multiples would not pay.
-func combine(p []affine, k [][coefficientSize]byte) *sum {
+func weighted(p []affine, k [][coefficientSize]byte) *sum {
 	s := new(sum)
 	s.reset()
 	for bit := range 8 * coefficientSize {

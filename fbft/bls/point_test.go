@@ -428,15 +428,15 @@ func TestSignAgreesWithCircl(t *testing.T) {
 	}
 }
 
-// TestCombination compares with scalar multiplication one by one.
-func TestCombination(t *testing.T) {
+// TestWeighted compares with scalar multiplication one by one.
+func TestWeighted(t *testing.T) {
 	var points []affine
 	var p []bls12381.G1
 	var k [][coefficientSize]byte
 	want := new(bls12381.G1)
 	want.SetIdentity()
 	for i := range 20 {
-		p = append(p, *hash([]byte{byte(i)}, "combination"))
+		p = append(p, *hash([]byte{byte(i)}, "weighted"))
 		var c [coefficientSize]byte
 		copy(c[:], bytes.Repeat([]byte{byte(17 * i)}, i%coefficientSize+1))
 		k = append(k, c)
@@ -445,12 +445,12 @@ func TestCombination(t *testing.T) {
 		var term bls12381.G1
 		term.ScalarMult(&s, &p[i])
 		want.Add(want, &term)
-		require.True(t, combination(p, k).IsEqual(want), i)
+		require.True(t, weightedG1(p, k).IsEqual(want), i)
 
 		var a affine
 		require.NoError(t, a.decompress(p[i].BytesCompressed()))
 		points = append(points, a)
-		if got, err := combine(points, k).group(); err == nil {
+		if got, err := weighted(points, k).group(); err == nil {
 			require.True(t, got.IsEqual(want), i)
 		} else {
 			require.True(t, want.IsIdentity(), i)
