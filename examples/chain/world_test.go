@@ -280,6 +280,9 @@ func (w *world) fault(format string, a ...any) {
 // note checks what can be checked after every block.
 func (w *world) note(n *simNode, e Event) {
 	w.events[e.Kind]++
+	if e.Kind == Accused && w.opt.twist == nil {
+		w.fault("node %v has evidence against an honest member of shard %d", n.id, e.Shard)
+	}
 	if e.Signed && e.Header.Epoch > 1 {
 		w.signed[n.id]++
 	}
