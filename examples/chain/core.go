@@ -24,6 +24,7 @@ type Config struct {
 	Signer  fbft.Signer                               // of the node's slot; nil: a node without one
 	Prove   func(alpha []byte) (pi []byte, err error) // VRF of the node's slot; nil: none
 	Scheme  Scheme                                    // of all voting keys
+	Batch   Batch                                     // of its certificates, for state sync. nil: one by one
 	// Possession verifies the voting keys of slots that transactions register.
 	// nil: bls.VerifyPossession.
 	Possession Possession

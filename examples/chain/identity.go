@@ -65,6 +65,19 @@ func possession(name string, validator [32]byte) []byte {
 // Prove is the VRF of the slot.
 func (id *Identity) Prove(alpha []byte) ([]byte, error) { return id.VRF.Prove(alpha) }
 
+// Batch verifies claims about committees of Scheme.
+func (id *Identity) Batch(claims []Claim) error {
+	list := make([]bls.Claim, len(claims))
+	for i, c := range claims {
+		committee, ok := c.Verifier.(*bls.Committee)
+		if !ok {
+			return fmt.Errorf("chain: identity: not a committee of the scheme: %T", c.Verifier)
+		}
+		list[i] = bls.Claim{Committee: committee, Statement: c.Statement, Members: c.Members, Aggregate: c.Aggregate}
+	}
+	return bls.VerifyClaims(id.seed, list)
+}
+
 // maxKeys is how many decoded voting keys a node remembers: committees change
 // by a few members at a time.
 const maxKeys = 4096

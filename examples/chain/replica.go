@@ -94,10 +94,12 @@ type mark struct{ local, seq uint64 }
 
 func newReplica(c *Core, s shardkit.ShardID) *replica {
 	c.lives++
-	return &replica{
+	r := &replica{
 		core: c, shard: s, life: c.lives, credited: map[shardkit.Height]fbft.Bitmap{},
 		rules: newRules(c.id, s, c.cfg.Genesis, c.cfg.Scheme, c.cfg.Possession, c.cfg.mutant),
 	}
+	r.rules.batch = c.cfg.Batch
+	return r
 }
 
 // job hands out a job of the replica itself.

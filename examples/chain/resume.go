@@ -46,17 +46,6 @@ type download struct {
 	restore *ledger.Restore
 }
 
-// hop verifies a hop and keeps it: whoever joins after this replica will ask
-// for it.
-func (d *download) hop(committee []byte, h statesync.Hop) error {
-	if err := d.rules.checkHop(committee, h); err != nil {
-		return err
-	}
-	return d.store.Apply(func(yield func(k, v []byte) bool) {
-		yield(append([]byte(extraPrefix), keyHop(h.Epoch)...), encodeHop(&h))
-	}, nil)
-}
-
 // begin makes room for the state of a head, unless some of it is there.
 func (d *download) begin(h statesync.Head) (resume shardkit.Hash, err error) {
 	raw := encodeHead(&h)

@@ -28,6 +28,7 @@ type rules struct {
 	shard   shardkit.ShardID
 	genesis *Genesis
 	scheme  Scheme
+	batch   Batch // nil: certificates are verified one by one
 	sigs    *ledger.SignatureCache
 	mutant  mutant
 	groups  vdf.Memo // of the delay function
@@ -87,7 +88,29 @@ func (r *rules) committee(seats []Seat) (*fbft.Committee, error) {
 // certify checks that cert is the commit certificate of a header. Each
 // certificate is verified once by a replica, however often it is met.
 func (r *rules) certify(h *ledger.Header, hash shardkit.Hash, cert []byte, c *fbft.Committee) (*fbft.Certificate, error) {
-	var q fbft.Certificate
+	q, err := readCertificate(h, hash, cert, c)
+	if err != nil {
+		return nil, err
+	}
+	key := sha256.New()
+	ch := c.Hash()
+	key.Write(ch[:])
+	key.Write([]byte{byte(h.Shard >> 24), byte(h.Shard >> 16), byte(h.Shard >> 8), byte(h.Shard)})
+	key.Write(cert)
+	digest := shardkit.Hash(key.Sum(nil))
+	if r.holds(digest) {
+		return q, nil
+	}
+	if err := q.Check(r.id, h.Shard, c); err != nil {
+		return nil, err
+	}
+	r.remember(digest)
+	return q, nil
+}
+
+// readCertificate decodes what claims to be a header's commit certificate.
+func readCertificate(h *ledger.Header, hash shardkit.Hash, cert []byte, c *fbft.Committee) (*fbft.Certificate, error) {
+	q := new(fbft.Certificate)
 	if err := q.UnmarshalBinary(cert); err != nil {
 		return nil, err
 	}
@@ -99,20 +122,7 @@ func (r *rules) certify(h *ledger.Header, hash shardkit.Hash, cert []byte, c *fb
 	case h.Committee != c.Hash():
 		return nil, errors.New("header names another committee")
 	}
-	key := sha256.New()
-	ch := c.Hash()
-	key.Write(ch[:])
-	key.Write([]byte{byte(h.Shard >> 24), byte(h.Shard >> 16), byte(h.Shard >> 8), byte(h.Shard)})
-	key.Write(cert)
-	digest := shardkit.Hash(key.Sum(nil))
-	if r.holds(digest) {
-		return &q, nil
-	}
-	if err := q.Check(r.id, h.Shard, c); err != nil {
-		return nil, err
-	}
-	r.remember(digest)
-	return &q, nil
+	return q, nil
 }
 
 // holds reports whether what has this digest was verified before.

@@ -151,8 +151,8 @@ func (r *replica) joining() statesync.ClientConfig {
 	dl := &download{rules: rules, chain: chain, store: store, undo: undo}
 	return statesync.ClientConfig{
 		Self: r.core.cfg.Self, Shard: r.shard, Poll: 100 * time.Millisecond, MaxBytes: r.core.cfg.SyncBytes,
-		CheckHop: func(committee []byte, h statesync.Hop) func() error {
-			return func() error { return dl.hop(committee, h) }
+		CheckHops: func(committee []byte, run []statesync.Hop) func() (int, error) {
+			return func() (int, error) { return dl.hops(committee, run) }
 		},
 		CheckHead: func(committee []byte, h statesync.Head) func() error {
 			return func() error { return rules.checkHead(committee, h) }
@@ -177,32 +177,8 @@ func (r *replica) joining() statesync.ClientConfig {
 	}
 }
 
-// checkHop verifies an epoch's first block under the committee of the epoch.
-func (r *rules) checkHop(committee []byte, hop statesync.Hop) error {
-	c, err := r.decodeCommittee(committee)
-	if err != nil {
-		return err
-	}
-	var h ledger.Header
-	if err := h.UnmarshalBinary(hop.Header); err != nil {
-		return err
-	}
-	if h.Shard != r.shard || h.Chain != r.id || h.Epoch != hop.Epoch || h.Hop == nil {
-		return errors.New("not the first block of the epoch")
-	}
-	next, err := r.decodeCommittee(hop.Committee)
-	if err != nil {
-		return err
-	}
-	if next.Hash() != h.Hop.NextCommittee {
-		return errors.New("not the committee that the header names")
-	}
-	_, err = r.certify(&h, h.Hash(), hop.Cert, c)
-	return err
-}
-
 func (r *rules) checkHead(committee []byte, head statesync.Head) error {
-	c, err := r.decodeCommittee(committee)
+	c, _, err := r.decodeCommittee(committee)
 	if err != nil {
 		return err
 	}
@@ -248,23 +224,6 @@ func (r *replica) committeeAt(header []byte) []Seat {
 		return sets.Shards[r.shard]
 	}
 	return nil
-}
-
-// decodeCommittee builds a consensus committee from its encoding.
-func (r *rules) decodeCommittee(b []byte) (*fbft.Committee, error) {
-	members, quorum, err := fbft.DecodeCommittee(b)
-	if err != nil {
-		return nil, err
-	}
-	keys := make([][]byte, len(members))
-	for i := range members {
-		keys[i] = members[i].Key
-	}
-	v, err := r.scheme(keys)
-	if err != nil {
-		return nil, err
-	}
-	return fbft.NewCommittee(members, quorum, v)
 }
 
 // follow fetches blocks from the tip on.
