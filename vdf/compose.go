@@ -56,10 +56,12 @@ func (s *squarer) fastCompose(z, x, y *element) bool {
 	copy(m.a2, y.a)
 	s.e.init(m.a1, m.a2)
 	s.e.run(s.one)
-	g, u, plus := s.e.r0[0], s.e.u0[:h], s.e.odd
-	if s.e.r1[0] != 0 { // r1 = 1
-		g, u, plus = 1, s.e.u1[:h], !s.e.odd
-	} else if limbLen(s.e.r0) > 1 {
+	r0, r1 := s.e.remainders()
+	u0, u1 := s.e.cofactors()
+	g, u, plus := r0[0], u0[:h], s.e.odd
+	if r1[0] != 0 { // r1 = 1
+		g, u, plus = 1, u1[:h], !plus
+	} else if limbLen(r0) > 1 {
 		return false
 	}
 	// u*a2 = ±g mod a1, plus if plus is set.
@@ -135,41 +137,52 @@ func (s *squarer) solve(g, d uint64, hn, sn bool, y *element) bool {
 // finishCompose is to compose what finish is to square.
 func (s *squarer) finishCompose(z, x, y *element, d uint64, hn, sn bool) bool {
 	n := s.quart
-	if bitLen(s.e.r0) > s.bits/4+composeSlack || limbLen(s.e.r1) > n || limbLen(s.e.u1) > n || limbLen(s.e.u0) > n {
+	d0, d1 := s.e.remainders()
+	v0, v1 := s.e.cofactors()
+	if bitLen(d0) > s.bits/4+composeSlack || limbLen(d1) > n || limbLen(v1) > n || limbLen(v0) > n {
 		return false
 	}
+	d0, d1, v0, v1 = d0[:n+1], d1[:n], v0[:n], v1[:n]
 	m := &s.m
-	d0, d1 := s.e.r0[:n+1], s.e.r1[:n]
-	v0, v1 := s.e.u0[:n], s.e.u1[:n]
 	minus := !s.e.odd
 	clear(m.c2)
-	c := min(n+1, len(y.c))
-	addMul(m.c2[:c], y.c[:c], d)
-	a2, hf := factor{m.a2, false}, factor{m.h, !hn}
-	sf, c2 := factor{m.s, sn}, factor{m.c2[:n+1], false}
-	s.quotient(m.p0, a2, d0, hf, v0, minus, m.a1)
-	s.quotient(m.q0, sf, d0, c2, v0, minus, m.a1)
-	s.quotient(m.p1, a2, d1, hf, v1, !minus, m.a1)
-	s.quotient(m.q1, sf, d1, c2, v1, !minus, m.a1)
+	cn := min(n+1, len(y.c))
+	addMul(m.c2[:cn], y.c[:cn], d)
+	c2 := m.c2[:n+1]
+	// With H = ±(b2-b1)/2 and S = ±(b1+b2)/2d,
+	//	p0 = (a2 d0 + H v0)/a1,  p1 = (a2 d1 - H v1)/a1,
+	//	q0 = (S d0 + d c2 v0)/a1,  q1 = (-S d1 + d c2 v1)/a1.
+	t := s.w[:n+1]
+	negateIf(t, m.h, mask(hn == minus))
+	mul(m.p0, m.a2, d0)
+	addProduct(m.p0, t, v0)
+	neg(t, t)
+	mul(m.p1, m.a2, d1)
+	addProduct(m.p1, t, v1)
+	negateIf(t, m.s, mask(sn != minus))
+	mul(m.q0, t, d0)
+	addProduct(m.q0, c2, v0)
+	neg(t, t)
+	mul(m.q1, t, d1)
+	addProduct(m.q1, c2, v1)
+	divideExact(m.p0, m.p1, m.a1, t)
+	divideExact(m.q0, m.q1, m.a1, t)
 
-	// A = d0 p0 + v0 q0, C = d1 p1 + v1 q1, B = 2 (d1 p0 + v1 q0) ± b1.
+	// A = d0 p0 + v0 q0,  C = d1 p1 + v1 q1,  ±B = 2 (d1 p0 - v1 q0) ± b1.
 	w := s.half + 1
 	ax, cx, bx := s.x[:w], s.z[:w], s.y[:w]
 	clear(ax)
 	clear(bx)
 	clear(cx)
-	s.signed(ax, m.p0, d0, false)
-	s.signed(ax, m.q0, v0, minus)
-	s.signed(cx, m.p1, d1, false)
-	s.signed(cx, m.q1, v1, !minus)
-	s.signed(bx, m.p0, d1, false)
-	s.signed(bx, m.q0, v1, !minus)
-	add(bx, bx, bx)
-	s.addSigned(bx, x.b, x.neg == minus)
-	if !minus {
-		neg(bx, bx)
-	}
-	return s.reduce(z, ax, bx, cx)
+	addSigned(ax, m.p0, d0)
+	addSigned(ax, m.q0, v0)
+	addSigned(cx, m.p1, d1)
+	addSigned(cx, m.q1, v1)
+	addSigned(bx, m.p0, d1)
+	neg(m.q0, m.q0)
+	addSigned(bx, m.q0, v1)
+	twicePlus(bx, x.b, mask(x.neg != minus))
+	return s.reduce(z, ax, bx, cx, !minus)
 }
 
 // halfSum sets z to |x + y|/2, for odd x and y in sign and magnitude, and
@@ -206,13 +219,6 @@ func divWord(x []uint64, d uint64) {
 	var r uint64
 	for i := len(x) - 1; i >= 0; i-- {
 		x[i], r = bits.Div64(r, x[i], d)
-	}
-}
-
-// addWord adds d to x.
-func addWord(x []uint64, d uint64) {
-	for i := range x {
-		x[i], d = bits.Add64(x[i], d, 0)
 	}
 }
 

@@ -35,14 +35,16 @@ import "math/bits"
 // A quotient may still be one too small, when Z comes out a little larger than
 // the remainder before it. That is as good: the matrices are unimodular
 // whatever the quotients, and the next division puts the order right.
+//
+// A pass writes to the other of two generations of buffers. Nothing is copied,
+// and no pointer is written: that costs dear while the garbage collector runs.
 type euclid struct {
-	r0, r1 []uint64
-	u0, u1 []uint64
-	t0, t1 []uint64 // the next r0, r1
-	v0, v1 []uint64 // the next u0, u1
-	n      int      // words of r0 and r1 in use
-	m      int      // words of u0 and u1 in use
-	odd    bool     // the index of r0
+	r   [2][2][]uint64 // r0 and r1 by generation
+	gen int
+	odd bool // the index of r0
+	n   int  // words of r0 and r1 in use
+	m   int  // words of u0 and u1 in use
+	u   pass // u0 and u1
 }
 
 // stageMin is the least remainder that a stage takes.
@@ -50,29 +52,38 @@ const stageMin = 1 << 33
 
 // makeEuclid returns one for numbers of n words, and cofactors no longer.
 func makeEuclid(n int) euclid {
-	w := make([]uint64, 8*(n+1))
+	w := make([]uint64, 6*(n+1))
 	next := func() []uint64 {
 		x := w[: n+1 : n+1]
 		w = w[n+1:]
 		return x
 	}
-	return euclid{
-		r0: next(), r1: next(), u0: next(), u1: next(),
-		t0: next(), t1: next(), v0: next(), v1: next(),
-	}
+	var e euclid
+	e.r = [2][2][]uint64{{next(), next()}, {next(), next()}}
+	e.u.x, e.u.y = next(), next()
+	return e
 }
 
 // init starts on a >= b.
 func (e *euclid) init(a, b []uint64) {
-	copy(e.r0, a)
-	clear(e.r0[len(a):])
-	copy(e.r1, b)
-	clear(e.r1[len(b):])
-	clear(e.u0)
-	clear(e.u1)
-	e.u1[0] = 1
-	e.n, e.m, e.odd = max(limbLen(e.r0), 1), 1, false
+	r, u := &e.r[e.gen], &e.u
+	copy(r[0], a)
+	copy(r[1], b)
+	clear(u.x)
+	clear(u.y)
+	u.y[0] = 1
+	u.start(0, 0, 0, 0, 0)
+	e.n, e.m, e.odd = max(limbLen(a), 1), 1, false
 }
+
+// remainders returns r0 and r1.
+func (e *euclid) remainders() (r0, r1 []uint64) {
+	r := &e.r[e.gen&1]
+	return r[0], r[1]
+}
+
+// cofactors returns u0 and u1.
+func (e *euclid) cofactors() (u0, u1 []uint64) { return e.u.x, e.u.y }
 
 // run goes on while r1 > limit >= 1.
 func (e *euclid) run(limit []uint64) {
@@ -86,53 +97,46 @@ func (e *euclid) run(limit []uint64) {
 			e.divide()
 		}
 	}
-	clear(e.r0[e.n:])
-	clear(e.r1[e.n:])
-	clear(e.u0[e.m:])
-	clear(e.u1[e.m:])
+	e.settle()
+	for _, r := range e.r[e.gen] {
+		clear(r[e.n:])
+	}
 }
 
 // above reports whether r1 > limit.
 func (e *euclid) above(limit []uint64, limitBits int) bool {
 	n := e.n
-	for n > 0 && e.r1[n-1] == 0 {
-		n--
+	_, x := e.remainders()
+	if x[n-1] != 0 && 64*(n-1) >= limitBits {
+		return true
 	}
-	if n == 0 {
-		return false
-	}
-	b := 64*n - bits.LeadingZeros64(e.r1[n-1])
-	return b > limitBits || b == limitBits && cmp(e.r1[:n], limit[:n]) > 0
+	return 64*n >= limitBits && cmp(x[:n], limit[:n]) > 0
 }
 
 // lehmer does both stages and applies their matrix. It reports whether it has
 // got anywhere: not if the next quotient is above some 31 bits.
 func (e *euclid) lehmer(limit []uint64, limitBits int) bool {
 	n := e.n
-	s := uint(bits.LeadingZeros64(e.r0[n-1]|e.r1[n-1])) & 63
-	x1, x0 := top128(e.r0[:n], s)
-	y1, y0 := top128(e.r1[:n], s)
+	r0, r1 := e.remainders()
+	s := uint(bits.LeadingZeros64(r0[n-1]|r1[n-1])) & 63
+	x1, x0 := top128(r0[:n], s)
+	y1, y0 := top128(r1[:n], s)
 	unit := 64*(n-1) - int(s) // the weight of bit 0 of x1
 
-	p, q, odd := stage(x1, y1, leading(limit, limitBits, unit))
+	p, q, odd := stage(x1, y1, leading(limit, limitBits, unit), &e.u)
 	if q == 1 {
 		return false
 	}
 	pa, pb, qa, qb := p>>32, p&0xffffffff, q>>32, q&0xffffffff
 
-	// Apply the matrix to the 128 bits; the sign of its rows alternates.
 	x1, x0, y1, y0 = combine(x1, x0, y1, y0, pa, pb, qa, qb, odd)
 	s = uint(bits.LeadingZeros64(x1|y1)) & 63
 	x1 = x1<<s | x0>>1>>(63-s)
 	y1 = y1<<s | y0>>1>>(63-s)
 	unit -= int(s)
-	p, q, odd2 := stage(x1, y1, leading(limit, limitBits, unit))
-	if q != 1 {
-		a, b, c, d := p>>32, p&0xffffffff, q>>32, q&0xffffffff
-		pa, pb, qa, qb = a*pa+b*qa, a*pb+b*qb, c*pa+d*qa, c*pb+d*qb
-		odd = odd != odd2
-	}
-	e.apply(pa, pb, qa, qb, odd)
+	p, q, odd2 := stage(x1, y1, leading(limit, limitBits, unit), &e.u)
+	a, b, c, d := p>>32, p&0xffffffff, q>>32, q&0xffffffff
+	e.apply(a*pa+b*qa, a*pb+b*qb, c*pa+d*qa, c*pb+d*qb, odd != odd2)
 	return true
 }
 
@@ -151,7 +155,10 @@ func leading(x []uint64, size, unit int) uint64 {
 // stageMin. It returns the last two rows of cofactors, (A, B) packed into the
 // two halves of a word each, and whether the number of steps is odd. q is 1 if
 // there was no step.
-func stage(x, y, limit uint64) (p, q uint64, odd bool) {
+//
+// The time goes into the latency of the division. In its shadow, u makes its way
+// by one word for two steps.
+func stage(x, y, limit uint64, u *pass) (p, q uint64, odd bool) {
 	p, q = 1<<32, 1
 	for {
 		if y <= limit {
@@ -172,7 +179,49 @@ func stage(x, y, limit uint64) (p, q uint64, odd bool) {
 		}
 		y = z
 		q += k * p
+		if i := u.i; i < len(u.x) && i < len(u.y) && i < u.n {
+			v, w := u.x[i], u.y[i]
+			u.x[i], u.p = mulAdd2(u.a, v, u.b, w, u.p)
+			u.y[i], u.q = mulAdd2(u.c, v, u.d, w, u.q)
+			u.i = i + 1
+		}
 	}
+}
+
+// pass holds two multi-limb numbers x and y while a x + b y and c x + d y take
+// their place, from the lowest word up. All coefficients are below 2^63.
+type pass struct {
+	x, y       []uint64
+	i, n       int // words done and to do
+	a, b, c, d uint64
+	p, q       uint64 // carries
+}
+
+// start begins a pass over n words.
+func (u *pass) start(n int, a, b, c, d uint64) {
+	u.i, u.n = 0, n
+	u.a, u.b, u.c, u.d, u.p, u.q = a, b, c, d, 0, 0
+}
+
+// finish does what is left of it.
+func (u *pass) finish() {
+	p, q := u.p, u.q
+	for i := u.i; i < u.n && i < len(u.x) && i < len(u.y); i++ {
+		v, w := u.x[i], u.y[i]
+		u.x[i], p = mulAdd2(u.a, v, u.b, w, p)
+		u.y[i], q = mulAdd2(u.c, v, u.d, w, q)
+	}
+	u.i = u.n
+}
+
+// mulAdd2 returns a*x + b*y + c; a, b < 2^63.
+func mulAdd2(a, x, b, y, c uint64) (lo, hi uint64) {
+	h0, l0 := bits.Mul64(a, x)
+	h1, l1 := bits.Mul64(b, y)
+	l0, k := bits.Add64(l0, l1, 0)
+	h0, _ = bits.Add64(h0, h1, k)
+	l0, k = bits.Add64(l0, c, 0)
+	return l0, h0 + k
 }
 
 // top128 returns the 128 bits that begin s bits below the top of x.
@@ -188,8 +237,12 @@ func top128(x []uint64, s uint) (hi, lo uint64) {
 }
 
 // combine applies rows (pa, pb) and (qa, qb), of 32 bits each, to x and y of
-// 128 bits.
+// 128 bits; their signs are (+, -) and (-, +), or the opposite if odd.
 func combine(x1, x0, y1, y0, pa, pb, qa, qb uint64, odd bool) (_, _, _, _ uint64) {
+	if odd {
+		x1, x0, y1, y0 = y1, y0, x1, x0
+		pa, pb, qa, qb = pb, pa, qb, qa
+	}
 	h, l := bits.Mul64(pa, x0)
 	h += pa * x1
 	h2, l2 := bits.Mul64(pb, y0)
@@ -202,81 +255,67 @@ func combine(x1, x0, y1, y0, pa, pb, qa, qb uint64, odd bool) (_, _, _, _ uint64
 	h2 += qa * x1
 	ql, k := bits.Sub64(l, l2, 0)
 	qh, _ := bits.Sub64(h, h2, k)
-	if odd {
-		pl, k = bits.Sub64(0, pl, 0)
-		ph, _ = bits.Sub64(0, ph, k)
-		ql, k = bits.Sub64(0, ql, 0)
-		qh, _ = bits.Sub64(0, qh, k)
-	}
 	return ph, pl, qh, ql
 }
 
 // apply replaces the two remainders by the rows' combinations of them, and the
 // cofactors likewise. The entries are below 2^63.
 func (e *euclid) apply(pa, pb, qa, qb uint64, odd bool) {
-	n, m := e.n, e.m
-	x, y := e.r0[:n], e.r1[:n]
+	n := e.n
+	x, y := e.remainders()
+	e.gen = 1 - e.gen
+	x1, y1 := e.remainders()
 	if odd {
-		difference(e.t0[:n], y, x, pb, pa)
-		difference(e.t1[:n], x, y, qa, qb)
 		e.odd = !e.odd
+		row(x1[:n], y, x, pb, pa, ^uint64(0))
+		row(y1[:n], x, y, qa, qb, ^uint64(0))
 	} else {
-		difference(e.t0[:n], x, y, pa, pb)
-		difference(e.t1[:n], y, x, qb, qa)
+		row(x1[:n], x, y, pa, pb, ^uint64(0))
+		row(y1[:n], y, x, qb, qa, ^uint64(0))
 	}
-	e.r0, e.r1, e.t0, e.t1 = e.t0, e.t1, e.r0, e.r1
 	e.trim()
-	x, y = e.u0[:m], e.u1[:m]
-	c0 := sum(e.v0[:m], x, y, pa, pb)
-	c1 := sum(e.v1[:m], x, y, qa, qb)
-	if c0|c1 != 0 {
-		e.v0[m], e.v1[m] = c0, c1
-		e.m++
-	}
-	e.u0, e.u1, e.v0, e.v1 = e.v0, e.v1, e.u0, e.u1
+	e.settle()
+	e.u.start(e.m+1, pa, pb, qa, qb)
 }
 
-// trim lowers n to the words that the remainders have come down to. What lies
-// above is left over from earlier.
+// settle ends the pass over the cofactors.
+func (e *euclid) settle() {
+	e.u.finish()
+	if e.u.y[e.m] != 0 {
+		e.m++
+	}
+}
+
+// trim lowers n to the words that the remainders have come down to.
 func (e *euclid) trim() {
-	for e.n > 1 && e.r0[e.n-1]|e.r1[e.n-1] == 0 {
+	x, y := e.remainders()
+	for e.n > 1 && x[e.n-1]|y[e.n-1] == 0 {
 		e.n--
 	}
 }
 
-// difference sets z = a*x - b*y, which is not negative; a, b < 2^63.
-func difference(z, x, y []uint64, a, b uint64) {
+// row sets z to a*x + b*y if flip is 0, and to a*x - b*y if it is all ones, which
+// must not be negative nor longer than z; a, b < 2^63. For N bits,
+// -b*y = b*(2^N-1-y) + b modulo 2^N: so what is subtracted is added as well, and
+// no carry has a sign.
+func row(z, x, y []uint64, a, b, flip uint64) {
 	x, y = x[:len(z)], y[:len(z)]
-	var carry int64 // of both products together
+	c := b & flip
 	for i := range z {
 		h, l := bits.Mul64(a, x[i])
-		h2, l2 := bits.Mul64(b, y[i])
-		l, k := bits.Sub64(l, l2, 0)
-		h, _ = bits.Sub64(h, h2, k)
-		z[i], k = bits.Add64(l, uint64(carry), 0)
-		h, _ = bits.Add64(h, uint64(carry>>63), k)
-		carry = int64(h)
-	}
-}
-
-// sum sets z = a*x + b*y and returns the carry; a, b < 2^63.
-func sum(z, x, y []uint64, a, b uint64) (carry uint64) {
-	x, y = x[:len(z)], y[:len(z)]
-	for i := range z {
-		h, l := bits.Mul64(a, x[i])
-		h2, l2 := bits.Mul64(b, y[i])
+		h2, l2 := bits.Mul64(b, y[i]^flip)
 		l, k := bits.Add64(l, l2, 0)
 		h, _ = bits.Add64(h, h2, k)
-		z[i], k = bits.Add64(l, carry, 0)
-		carry = h + k
+		z[i], k = bits.Add64(l, c, 0)
+		c = h + k
 	}
-	return carry
 }
 
 // last runs Euclid to its end on remainders of one word. As it stops at
 // r1 <= limit, and limit is at least 1, a cofactor is at most half a word.
 func (e *euclid) last(limit uint64) {
-	x, y := e.r0[0], e.r1[0]
+	r0, r1 := e.remainders()
+	x, y := r0[0], r1[0]
 	pa, pb, qa, qb := uint64(1), uint64(0), uint64(0), uint64(1)
 	odd := false
 	for y > limit {
@@ -291,22 +330,28 @@ func (e *euclid) last(limit uint64) {
 // divide does one step of Euclid with a quotient of any size, bit by bit. It
 // is for what a stage cannot see, and hardly ever runs.
 func (e *euclid) divide() {
-	clear(e.u0[e.m:])
-	clear(e.u1[e.m:])
-	size := bitLen(e.r1[:e.n])
-	for cmp(e.r0[:e.n], e.r1[:e.n]) >= 0 {
-		s := bitLen(e.r0[:e.n]) - size
-		if !subShifted(e.r0[:e.n], e.r1[:e.n], s) {
+	e.settle()
+	r0, r1 := e.remainders()
+	u0, u1 := e.cofactors()
+	r0, r1 = r0[:e.n], r1[:e.n]
+	size := bitLen(r1)
+	for cmp(r0, r1) >= 0 {
+		s := bitLen(r0) - size
+		if !subShifted(r0, r1, s) {
 			s--
-			subShifted(e.r0[:e.n], e.r1[:e.n], s)
+			subShifted(r0, r1, s)
 		}
-		addShifted(e.u0, e.u1, s)
+		addShifted(u0, u1, s)
 	}
-	e.r0, e.r1 = e.r1, e.r0
-	e.u0, e.u1 = e.u1, e.u0
+	for i := range r0 {
+		r0[i], r1[i] = r1[i], r0[i]
+	}
+	for i := range u0 {
+		u0[i], u1[i] = u1[i], u0[i]
+	}
 	e.odd = !e.odd
 	e.trim()
-	e.m = max(limbLen(e.u1), limbLen(e.u0), 1)
+	e.m = max(limbLen(u1), limbLen(u0), 1)
 }
 
 // subShifted sets x -= y << s if that is not negative, and reports whether.

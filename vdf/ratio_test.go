@@ -4,14 +4,19 @@ import (
 	"context"
 	"fmt"
 	"math/big"
+	"runtime"
+	"runtime/debug"
 	"testing"
 	"time"
 )
 
 // turns runs f and ref in turns, so that both see the same machine, and
-// returns what they took.
+// returns what they took. Garbage is collected between the turns: else what one
+// leaves behind is charged to the other, whichever happens to run.
 func turns(b *testing.B, ref, f func()) (tr, tf time.Duration) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	for b.Loop() {
+		runtime.GC()
 		start := time.Now()
 		ref()
 		mid := time.Now()

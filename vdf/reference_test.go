@@ -11,12 +11,13 @@ type reference struct {
 	a, b, c    *big.Int
 	x, y, g    *big.Int
 	mu, s, t   *big.Int
+	rem        *big.Int
 	oa, ob, oc *big.Int
 }
 
 func newReference(d *big.Int, f form) *reference {
 	r := &reference{d: d, a: new(big.Int).Set(f.a), b: new(big.Int).Set(f.b), c: new(big.Int).Set(f.c)}
-	for _, p := range []**big.Int{&r.x, &r.y, &r.g, &r.mu, &r.s, &r.t, &r.oa, &r.ob, &r.oc} {
+	for _, p := range []**big.Int{&r.x, &r.y, &r.g, &r.mu, &r.s, &r.t, &r.rem, &r.oa, &r.ob, &r.oc} {
 		*p = new(big.Int)
 	}
 	return r
@@ -51,7 +52,7 @@ func (r *reference) normalize() {
 	}
 	// q = floor((a-b)/2a): (a, b+2qa, aq²+bq+c)
 	r.s.Sub(r.a, r.b)
-	r.s.Div(r.s, r.t.Lsh(r.a, 1))
+	r.s.DivMod(r.s, r.t.Lsh(r.a, 1), r.rem)
 	r.t.Mul(r.a, r.s)
 	r.ob.Add(r.b, r.t)
 	r.oc.Add(r.c, r.g.Mul(r.ob, r.s))
@@ -65,7 +66,7 @@ func (r *reference) reduce() {
 	for r.a.Cmp(r.c) > 0 || r.a.Cmp(r.c) == 0 && r.b.Sign() < 0 {
 		// s = floor((c+b)/2c): (c, -b+2sc, cs²-bs+a)
 		r.s.Add(r.c, r.b)
-		r.s.Div(r.s, r.t.Lsh(r.c, 1))
+		r.s.DivMod(r.s, r.t.Lsh(r.c, 1), r.rem)
 		r.t.Mul(r.s, r.c)
 		r.ob.Sub(r.t, r.b)
 		r.oc.Add(r.a, r.g.Mul(r.ob, r.s))

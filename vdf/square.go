@@ -40,7 +40,7 @@ type squarer struct {
 	k       []uint64
 	m       scratch  // of compose
 	t, u    []uint64 // scratch of twice half+1
-	p, q    []uint64 // quotients e and g of quart+1 words
+	p, q, b []uint64 // of quart+1 words
 	x, y, z []uint64 // the form before reduction, of half+1 words
 	w       []uint64
 }
@@ -60,7 +60,7 @@ func newSquarer(d *big.Int) *squarer {
 	s.k = words(h)
 	s.m = makeScratch(h, s.quart)
 	s.t, s.u = words(2*h+2), words(2*h+2)
-	s.p, s.q = words(s.quart+1), words(s.quart+1)
+	s.p, s.q, s.b = words(s.quart+1), words(s.quart+1), words(s.quart+1)
 	s.x, s.y, s.z, s.w = words(h+1), words(h+1), words(h+1), words(h+1)
 	return s
 }
@@ -133,7 +133,8 @@ func (s *squarer) fastSquare(z, x *element) bool {
 	s.e.init(x.a, x.b)
 	s.e.run(s.one)
 	h := s.half
-	u := s.e.u1[:h]
+	_, u := s.e.cofactors()
+	u = u[:h]
 	c := x.c[:h+1]
 	t := s.t[:2*h+1]
 	mul(t, c, u)
@@ -153,136 +154,62 @@ func (s *squarer) fastSquare(z, x *element) bool {
 // left, (d0, v0) = (r0, ±u0) and (d1, v1) = (r1, ∓u1).
 func (s *squarer) finish(z, x *element) bool {
 	n := s.quart
-	if bitLen(s.e.r0) > s.bits/4+slack || limbLen(s.e.r1) > n || limbLen(s.e.u1) > n || limbLen(s.e.u0) > n {
+	d0, d1 := s.e.remainders()
+	v0, v1 := s.e.cofactors()
+	if bitLen(d0) > s.bits/4+slack || limbLen(d1) > n || limbLen(v1) > n || limbLen(v0) > n {
 		return false
 	}
-	d0, d1 := s.e.r0[:n+1], s.e.r1[:n]
-	v0, v1 := s.e.u0[:n], s.e.u1[:n]
-	// d(i) = s(i) v(i) k mod a with s(0) = -1 for even indices: work with
-	// v >= 0 and b of the sign that makes up for it.
+	d0, d1, v0, v1 = d0[:n+1], d1[:n], v0[:n], v1[:n]
+	// d(i) = s(i) v(i) k mod a with s(0) = -1 for even indices. Instead of v, b
+	// takes the sign: with β = ±b,
+	//	p = (β d0 + c v0)/a,  q = (c v1 - β d1)/a.
 	minus := !s.e.odd
-	p, q := s.p, s.q
-	b, c := factor{x.b, x.neg}, factor{x.c, false}
-	s.quotient(p, b, d0, c, v0, minus, x.a)
-	s.quotient(q, b, d1, c, v1, !minus, x.a)
+	sign := mask(x.neg != minus)
+	p, q, b, c := s.p, s.q, s.b, x.c[:min(n+1, len(x.c))]
+	negateIf(b, x.b, sign)
+	mul(p, b, d0)
+	addProduct(p, c, v0)
+	neg(b, b)
+	mul(q, b, d1)
+	addProduct(q, c, v1)
+	divideExact(p, q, x.a, b)
 
-	// With v0 = σ u0, v1 = -σ u1 (σ = -1 if minus), the coefficients are
-	//	A = d0² + p v0,  C = d1² + q v1,  B = 2 (d0 d1 + q v0) ± b.
+	// A = d0² + p v0,  C = d1² + q v1,  ±B = 2 (d0 d1 - q v0) - β.
 	w := s.half + 1
 	ax, cx, bx := s.x[:w], s.z[:w], s.y[:w]
-	s.product(ax, d0, d0)
-	s.signed(ax, p, v0, minus)
-	s.product(cx, d1, d1)
-	s.signed(cx, q, v1, !minus)
-	s.product(bx, d0, d1)
-	s.signed(bx, q, v0, minus)
-	add(bx, bx, bx)
-	s.addSigned(bx, x.b, x.neg != minus)
-	if !minus {
-		neg(bx, bx)
-	}
-	return s.reduce(z, ax, bx, cx)
+	mul(ax, d0, d0)
+	addSigned(ax, p, v0)
+	mul(cx, d1, d1)
+	addSigned(cx, q, v1)
+	mul(bx, d0, d1)
+	neg(q, q)
+	addSigned(bx, q, v0)
+	twicePlus(bx, x.b, ^sign)
+	return s.reduce(z, ax, bx, cx, !minus)
 }
 
-// factor is a number in sign and magnitude.
-type factor struct {
-	abs []uint64
-	neg bool
+// twicePlus sets z = 2z + b, or 2z - b if sign is all ones. z is longer by a
+// word.
+func twicePlus(z, b []uint64, sign uint64) {
+	c := sign & 1
+	var low uint64
+	b = b[:len(z)-1]
+	for i, v := range b {
+		w := z[i]
+		z[i], c = bits.Add64(w<<1|low, v^sign, c)
+		low = w >> 63
+	}
+	z[len(b)], _ = bits.Add64(z[len(b)]<<1|low, sign, c)
 }
 
-// quotient sets z, in two's complement, to (x d + y v)/a, which is exact; v
-// counts negative if minus. Only the low words of everything enter: the
-// division is 2-adic. What is lost are as many high bits as a has zeros at its
-// end; the quotient is short enough to be recovered by its sign.
-func (s *squarer) quotient(z []uint64, x factor, d []uint64, y factor, v []uint64, minus bool, a []uint64) {
-	n := len(z)
-	clear(z)
-	addMulLow(z, x.abs[:min(n, len(x.abs))], d)
-	minus = minus != y.neg
-	if x.neg != minus {
-		neg(z, z)
-	}
-	addMulLow(z, y.abs[:min(n, len(y.abs))], v)
-	if minus {
-		neg(z, z)
-	}
-	tz := uint(trailingZeros(a)) & 63
-	odd := s.w[:n]
-	for i := range odd {
-		odd[i] = window(a, 64*i+int(tz))
-	}
-	shiftRight(z, tz, 0)
-	inv := inverse64(odd[0])
-	for i := range z {
-		m := z[i] * inv
-		subMul(z[i:], odd[:n-i], m)
-		z[i] = m
-	}
-	// Sign extension from bit 64n - tz - 1.
-	top := &z[n-1]
-	*top = uint64(int64(*top<<tz) >> tz)
-}
-
-// addSigned adds b to z, or subtracts it unless plus. z is longer by a word.
-func (s *squarer) addSigned(z, b []uint64, plus bool) {
-	t := s.w[:len(z)]
-	n := copy(t, b)
-	clear(t[n:])
-	if plus {
-		add(z, z, t)
-	} else {
-		sub(z, z, t)
-	}
-}
-
-// product sets z = x*y, which has no more words in use than z.
-func (s *squarer) product(z, x, y []uint64) {
-	t := s.t[:len(x)+len(y)]
-	mul(t, x, y)
-	n := copy(z, t)
-	clear(z[n:])
-}
-
-// signed adds p*v to z, or subtracts it if minus; p is in two's complement.
-func (s *squarer) signed(z, p, v []uint64, minus bool) {
-	a := p
-	if isNeg(p) {
-		a = s.u[:len(p)]
-		neg(a, p)
-		minus = !minus
-	}
-	t := s.t[:len(a)+len(v)]
-	mul(t, a, v)
-	if len(t) > len(z) {
-		t = t[:len(z)]
-	}
-	n := len(t)
-	var c uint64
-	if minus {
-		c = sub(z[:n], z[:n], t)
-		for i := n; i < len(z); i++ {
-			z[i], c = bits.Sub64(z[i], 0, c)
-		}
-		return
-	}
-	c = add(z[:n], z[:n], t)
-	for i := n; i < len(z); i++ {
-		z[i], c = bits.Add64(z[i], 0, c)
-	}
-}
-
-// reduce brings (a, b, c) of half+1 words, b in two's complement, to its
-// reduced form in z.
-func (s *squarer) reduce(z *element, a, b, c []uint64) bool {
-	w := len(a)
-	t := s.w[:w]
+// reduce brings (a, b, c) of half+1 words, b in two's complement and negated if
+// negative is set, to its reduced form in z.
+func (s *squarer) reduce(z *element, a, b, c []uint64, negative bool) bool {
 	if isNeg(a) || isNeg(c) {
 		return false
 	}
-	negative := isNeg(b)
-	if negative {
-		neg(b, b)
-	}
+	negative = negative != isNeg(b)
+	negateIf(b, b, mask(isNeg(b)))
 	for {
 		if cmp(a, c) > 0 {
 			a, c = c, a
@@ -291,18 +218,10 @@ func (s *squarer) reduce(z *element, a, b, c []uint64) bool {
 		if cmp(b, a) <= 0 {
 			break
 		}
-		// q = b/2a to the nearest, at least 1 and not too large, as b > a:
-		// t = b - qa, b' = t - qa, c' = c - qt.
-		q := nearest(b, a)
-		copy(t, b)
-		subMul(t, a, q)
-		subMul(c, t, q)
-		copy(b, t)
-		subMul(b, a, q)
-		if isNeg(b) {
-			neg(b, b)
-			negative = !negative
-		}
+		shear(a, b, c, nearest(b, a))
+		sign := isNeg(b)
+		negateIf(b, b, mask(sign))
+		negative = negative != sign
 	}
 	if limbLen(a) > s.half || limbLen(c) > len(z.c) {
 		return false
@@ -316,6 +235,25 @@ func (s *squarer) reduce(z *element, a, b, c []uint64) bool {
 	clear(z.c[n:])
 	z.neg = negative
 	return true
+}
+
+// shear replaces (a, b, c) by (a, b - 2qa, c - q(b - qa)), for the form with
+// b negative. c stays positive, and b - qa does if q is no larger than b/a.
+func shear(a, b, c []uint64, q uint64) {
+	b, c = b[:len(a)], c[:len(a)]
+	var m, n, k, k0, k1, k2 uint64 // carries of the products; borrows
+	for i, v := range a {
+		h, l := bits.Mul64(v, q)
+		l, k = bits.Add64(l, m, 0)
+		m = h + k
+		var t uint64
+		t, k0 = bits.Sub64(b[i], l, k0)
+		b[i], k1 = bits.Sub64(t, l, k1)
+		h, l = bits.Mul64(t, q)
+		l, k = bits.Add64(l, n, 0)
+		n = h + k
+		c[i], k2 = bits.Sub64(c[i], l, k2)
+	}
 }
 
 // nearest returns a number q >= 1 close to b/2a, for b > a > 0, that is not so

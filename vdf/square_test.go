@@ -248,9 +248,11 @@ func TestEuclid(t *testing.T) {
 		e.init(x, y)
 		e.run(one)
 		g := new(big.Int).GCD(nil, nil, a, b)
-		r, u, plus := toBig(e.r0), toBig(e.u0), e.odd
-		if e.r1[0] == 1 {
-			r, u, plus = toBig(e.r1), toBig(e.u1), !e.odd
+		r0, r1 := e.remainders()
+		u0, u1 := e.cofactors()
+		r, u, plus := toBig(r0), toBig(u0), e.odd
+		if r1[0] == 1 {
+			r, u, plus = toBig(r1), toBig(u1), !plus
 		}
 		require.Zero(t, r.Cmp(g), "gcd(%v, %v)", a, b)
 		if !plus {
@@ -265,9 +267,11 @@ func TestEuclid(t *testing.T) {
 		setBig(limit, random(1+rng.IntN(a.BitLen())))
 		e.init(x, y)
 		e.run(limit)
-		require.LessOrEqual(t, toBig(e.r1).Cmp(toBig(limit)), 0)
-		v := new(big.Int).Mul(toBig(e.r0), toBig(e.u1))
-		v.Add(v, new(big.Int).Mul(toBig(e.r1), toBig(e.u0)))
+		r0, r1 = e.remainders()
+		u0, u1 = e.cofactors()
+		require.LessOrEqual(t, toBig(r1).Cmp(toBig(limit)), 0)
+		v := new(big.Int).Mul(toBig(r0), toBig(u1))
+		v.Add(v, new(big.Int).Mul(toBig(r1), toBig(u0)))
 		require.Zero(t, v.Cmp(a))
 	}
 }
