@@ -14,9 +14,9 @@ func TestReductions(t *testing.T) {
 		}
 		t.Logf("%+v", res)
 	}
-	images := reduced.said(true)
+	images := reduced.run.said(true)
 	done := make(map[[3]uint64]bool)
-	for _, a := range full.said(false) {
+	for _, a := range full.run.said(false) {
 		if done[a] {
 			continue
 		}
@@ -34,23 +34,23 @@ func TestReductions(t *testing.T) {
 
 // said lists what the members have signed in every state, with the mirror
 // images if those were left out.
-func (s *Search) said(images bool) (list [][3]uint64) {
+func (r *run) said(images bool) (list [][3]uint64) {
 	add := func(at [3]uint32) {
 		var sets [3]uint64
 		for i, a := range at {
-			for k := range s.q.statements {
-				sets[i] |= s.q.said[a] >> k & 1 << k
+			for k := range r.q.statements {
+				sets[i] |= r.q.said[a] >> k & 1 << k
 			}
 		}
 		list = append(list, sets)
 	}
-	for _, key := range s.seen.slots {
+	for _, key := range r.seen.slots {
 		if key == 0 {
 			continue
 		}
 		at := unpack(key - 1)
 		add(at)
-		if m := s.q.mirror; images && m != nil {
+		if m := r.q.mirror; images && m != nil {
 			add([3]uint32{m[at[0]], m[at[1]], m[at[2]]})
 		}
 	}

@@ -46,13 +46,18 @@ type Search struct {
 	MaxStates int         // stop after so many; 0: never
 	Core      fbft.Config // Mutant of the cores
 
-	plain    bool // nothing is reduced, but that members have no names
+	plain bool // nothing is reduced, but that members have no names
+	run   run
+}
+
+// run is the state of a search.
+type run struct {
 	q        *quotient
-	needs    []need // by event
-	prepares [2][]uint64
-	commits  [2]uint64
+	needs    []need      // by event
+	prepares [2][]uint64 // by block and view: PREPARE, on whatever basis
+	commits  [2]uint64   // by block: COMMIT, in whatever view
 	seen     table
-	frontier []uint64
+	frontier []uint64 // states that were not expanded yet, the latest last
 }
 
 // SearchResult says how far a search went.
@@ -71,24 +76,26 @@ func (s *Search) Run() (res SearchResult, err error) {
 	if err != nil {
 		return res, err
 	}
-	res.Members = len(m.next)
-	if s.q = (&quotient{machine: *m}); !s.plain {
-		if err := s.q.reduce(); err != nil {
+	q := &quotient{machine: *m}
+	if !s.plain {
+		if err := q.reduce(); err != nil {
 			return res, err
 		}
 	}
-	res.Classes = len(s.q.next)
+	res.Members, res.Classes = len(m.next), len(q.next)
 	if res.Classes > 1<<classBits {
 		return res, fmt.Errorf("%d states of one member are too many", res.Classes)
 	}
-	s.read()
-	s.visit([3]uint32{s.q.first, s.q.first, s.q.first})
-	for len(s.frontier) > 0 && err == nil && (s.MaxStates == 0 || s.seen.count < s.MaxStates) {
-		at := unpack(s.frontier[len(s.frontier)-1])
-		s.frontier = s.frontier[:len(s.frontier)-1]
-		err = s.expand(at)
+	s.run = run{q: q}
+	r := &s.run
+	r.read(s.Views)
+	r.visit([3]uint32{q.first, q.first, q.first})
+	for len(r.frontier) > 0 && err == nil && (s.MaxStates == 0 || r.seen.count < s.MaxStates) {
+		at := unpack(r.frontier[len(r.frontier)-1])
+		r.frontier = r.frontier[:len(r.frontier)-1]
+		err = r.expand(at)
 	}
-	res.States, res.Complete = s.seen.count, len(s.frontier) == 0 && err == nil
+	res.States, res.Complete = r.seen.count, len(r.frontier) == 0 && err == nil
 	return res, err
 }
 
@@ -102,36 +109,36 @@ type need struct {
 
 // read derives from the statements what makes events possible and what breaks
 // invariants.
-func (s *Search) read() {
-	for i := range s.q.events {
-		s.needs = append(s.needs, s.need(&s.q.events[i]))
+func (r *run) read(views uint64) {
+	for i := range r.q.events {
+		r.needs = append(r.needs, r.need(&r.q.events[i]))
 	}
 	for k := range uint8(2) {
-		for v := range s.Views {
-			s.prepares[k] = append(s.prepares[k], s.which(func(st statement) bool {
+		for v := range views {
+			r.prepares[k] = append(r.prepares[k], r.which(func(st statement) bool {
 				return st.phase == fbft.Prepare && st.view == v && st.block == k+1
 			}))
 		}
-		s.commits[k] = s.which(func(st statement) bool { return st.phase == fbft.Commit && st.block == k+1 })
+		r.commits[k] = r.which(func(st statement) bool { return st.phase == fbft.Commit && st.block == k+1 })
 	}
 }
 
 // need says what an event shows that others must have signed.
-func (s *Search) need(e *event) need {
+func (r *run) need(e *event) need {
 	n := need{act: e.act}
 	switch e.act {
 	case actPrepared: // PREPARE signs what its NEWVIEW rested on
-		n.certs = s.which(func(st statement) bool {
+		n.certs = r.which(func(st statement) bool {
 			return st == statement{phase: fbft.Prepare, view: e.view, block: e.block, basis: e.basis}
 		})
 	case actJoin:
-		n.reports = s.which(func(st statement) bool { return st.phase == 0 && st.view == e.above })
+		n.reports = r.which(func(st statement) bool { return st.phase == 0 && st.view == e.above })
 	case actNewView: // the claim, or less; the Byzantine member claims as it likes
-		n.reports = s.which(func(st statement) bool {
+		n.reports = r.which(func(st statement) bool {
 			return st.phase == 0 && st.view == e.view &&
 				(st.basis < e.basis || st.basis == e.basis && (e.basis == 0 || st.block == e.block))
 		})
-		n.certs = s.which(func(st statement) bool {
+		n.certs = r.which(func(st statement) bool {
 			return st.phase == fbft.Prepare && e.basis > 0 && st.view == uint64(e.basis-1) && st.block == e.block
 		})
 	}
@@ -139,8 +146,8 @@ func (s *Search) need(e *event) need {
 }
 
 // which returns the bits of the statements that are so.
-func (s *Search) which(is func(st statement) bool) (set uint64) {
-	for i, st := range s.q.statements {
+func (r *run) which(is func(st statement) bool) (set uint64) {
+	for i, st := range r.q.statements {
 		if is(st) {
 			set |= 1 << i
 		}
@@ -156,8 +163,8 @@ type signed struct {
 }
 
 // signed gathers it for a state of the committee.
-func (s *Search) signed(at [3]uint32) signed {
-	a, b, c := s.q.said[at[0]], s.q.said[at[1]], s.q.said[at[2]]
+func (r *run) signed(at [3]uint32) signed {
+	a, b, c := r.q.said[at[0]], r.q.said[at[1]], r.q.said[at[2]]
 	return signed{each: [3]uint64{a, b, c}, quorum: a&b | a&c | b&c}
 }
 
@@ -181,13 +188,13 @@ func (n *need) possible(i int, by signed) bool {
 }
 
 // check is the invariants of the committee.
-func (s *Search) check(by signed) error {
+func (r *run) check(by signed) error {
 	both := func(a, b uint64) bool { return by.quorum&a != 0 && by.quorum&b != 0 }
-	if both(s.commits[0], s.commits[1]) {
+	if both(r.commits[0], r.commits[1]) {
 		return fmt.Errorf("two blocks have a quorum of %v", fbft.Commit)
 	}
-	for v := range s.Views {
-		if both(s.prepares[0][v], s.prepares[1][v]) {
+	for v := range r.prepares[0] {
+		if both(r.prepares[0][v], r.prepares[1][v]) {
 			return fmt.Errorf("two blocks have a quorum of %v in view %d", fbft.Prepare, v)
 		}
 	}
@@ -196,9 +203,9 @@ func (s *Search) check(by signed) error {
 
 // expand visits what can come next: one step that does no harm, or else all
 // that no other step of the same member outdoes.
-func (s *Search) expand(at [3]uint32) error {
-	by := s.signed(at)
-	if err := s.check(by); err != nil {
+func (r *run) expand(at [3]uint32) error {
+	by := r.signed(at)
+	if err := r.check(by); err != nil {
 		return err
 	}
 	var steps [3][]uint32
@@ -206,13 +213,13 @@ func (s *Search) expand(at [3]uint32) error {
 		if i > 0 && at[i-1] == from {
 			continue // the same again under another name
 		}
-		for k, to := range s.q.next[from] {
-			if to == from || slices.Contains(steps[i], to) || !s.needs[k].possible(i, by) {
+		for k, to := range r.q.next[from] {
+			if to == from || slices.Contains(steps[i], to) || !r.needs[k].possible(i, by) {
 				continue
 			}
-			if s.q.isAbove(to, from) {
+			if r.q.isAbove(to, from) {
 				at[i] = to
-				s.visit(at)
+				r.visit(at)
 				return nil
 			}
 			steps[i] = append(steps[i], to)
@@ -220,10 +227,10 @@ func (s *Search) expand(at [3]uint32) error {
 	}
 	for i, list := range steps {
 		for _, to := range list {
-			if !slices.ContainsFunc(list, func(o uint32) bool { return o != to && s.q.isAbove(o, to) }) {
+			if !slices.ContainsFunc(list, func(o uint32) bool { return o != to && r.q.isAbove(o, to) }) {
 				next := at
 				next[i] = to
-				s.visit(next)
+				r.visit(next)
 			}
 		}
 	}
@@ -232,13 +239,13 @@ func (s *Search) expand(at [3]uint32) error {
 
 // visit puts a state on the frontier unless it was there before, under
 // whatever names.
-func (s *Search) visit(at [3]uint32) {
+func (r *run) visit(at [3]uint32) {
 	key := pack(at)
-	if m := s.q.mirror; m != nil {
+	if m := r.q.mirror; m != nil {
 		key = min(key, pack([3]uint32{m[at[0]], m[at[1]], m[at[2]]}))
 	}
-	if s.seen.add(key) {
-		s.frontier = append(s.frontier, key)
+	if r.seen.add(key) {
+		r.frontier = append(r.frontier, key)
 	}
 }
 
