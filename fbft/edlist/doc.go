@@ -7,9 +7,13 @@
 // signatures, 64 bytes each, in the order of the members. [Committee]
 // implements fbft.Verifier, [SecretKey] implements fbft.Signer. Compared with
 // package fbft/bls votes are quicker to sign and to check, and a key takes no
-// proof of possession; certificates grow with the committee, 17 kB for 267
-// signers instead of 48 bytes, and so does what it costs everybody to check
-// one. It is for small committees, and for machines with nothing but Ed25519.
+// proof of possession; certificates grow with the committee, and so does what
+// it costs everybody to check one. With the signatures of a bare quorum:
+//
+//	members     4    16    100     400    1000
+//	bytes     192   704  4,288  17,088  42,688   (48 with fbft/bls)
+//
+// It is for small committees, and for machines with nothing but Ed25519.
 //
 // # The model
 //
