@@ -42,6 +42,7 @@ func (v *View) Prove(key []byte) ([]byte, error) {
 		}
 		depth++
 	}
+	// The whole proof in one piece of memory, its longest form.
 	b := make([]byte, 0, 1+64+2+depth/8+1+32*depth)
 	b, err := v.appendPlace(b, at, p, depth, k)
 	if err != nil {
@@ -90,6 +91,7 @@ func (v *View) appendLeaf(b []byte, leaf treeLeaf) ([]byte, error) {
 	return append(append(b, leaf.key[:]...), h[:]...), nil
 }
 
+// appendSiblings appends the way, root first.
 func appendSiblings(b []byte, siblings []shardkit.Hash) []byte {
 	b = wire.AppendU16(b, uint16(len(siblings)))
 	at := len(b)

@@ -62,6 +62,8 @@ func (v *View) ProveMulti(keys [][]byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ledger: prove: %w", err)
 	}
+	// Which subtrees are opened follows from the keys alone, so the verifier
+	// knows it too, and there is one proof of a set of keys.
 	return v.appendMulti(nil, ks, v.tree, shardkit.Hash{}, 0)
 }
 
@@ -107,6 +109,8 @@ func VerifyMulti(root shardkit.Hash, keys, values [][]byte, proof []byte) error 
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrProof, err)
 	}
+	// The leaves of the keys come from the caller's values, never from the
+	// proof: what hashes to the root is what was claimed.
 	r := wire.NewReader(proof)
 	got := multiRead(r, ks, shardkit.Hash{}, 0)
 	if err := r.Close(); err != nil {
@@ -145,6 +149,8 @@ func multiRead(r *wire.Reader, keys []multiKey, p shardkit.Hash, depth int) shar
 	case tag == multiOther && len(keys) > 0:
 		multiAbsent(r, keys)
 		key, value := shardkit.Hash(r.Array32()), shardkit.Hash(r.Array32())
+		// A leaf from elsewhere says nothing about this place, and one that is
+		// asked for would be claimed absent by the tag.
 		asked := slices.ContainsFunc(keys, func(k multiKey) bool { return k.key == key })
 		if asked || treeFirst(key, depth) != p {
 			r.Fail(errors.New("a leaf out of place"))

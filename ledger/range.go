@@ -58,6 +58,8 @@ func (v *View) ReadRange(from shardkit.Hash, maxBytes int) (chunk []byte, err er
 	if more {
 		span.last = pairs[len(pairs)-1].key
 	}
+	// The pairs come first: the verifier hashes them on the way and needs no
+	// second pass.
 	b := wire.AppendBool([]byte{1}, !more)
 	b = wire.AppendU32(b, uint32(len(pairs)))
 	for _, p := range pairs {
@@ -153,10 +155,15 @@ func VerifyRange(root, from shardkit.Hash, chunk []byte) (next shardkit.Hash, do
 	for i, p := range pairs {
 		v.leaves[i] = treeLeaf{p.key, leafOf(p.key, p.value)}
 	}
+	// What is in the range must come out of the pairs, what is outside is taken
+	// from the proof: a pair left out changes the root, a pair made up is left
+	// over.
 	got := v.subtree(shardkit.Hash{}, 0)
 	if len(v.leaves) > 0 {
 		r.Fail(errors.New("pairs left over"))
 	}
+	// Else the same pairs could be sent in two ways, and a peer could make a
+	// client ask once more for nothing.
 	if !done && !v.beyond {
 		r.Fail(errors.New("the last chunk does not say so"))
 	}

@@ -44,6 +44,7 @@ func OpenRestore(store Store, cfg StateConfig, root shardkit.Hash, version uint6
 	if err != nil {
 		return nil, fmt.Errorf("ledger: restore: open: %w", err)
 	}
+	// A record that cannot be read costs a new start, not the node.
 	if ok && r.read(record) == nil {
 		return r, nil
 	}
@@ -100,6 +101,8 @@ func (r *Restore) Add(from shardkit.Hash, chunk []byte) error {
 	if r.over {
 		return errors.New("ledger: restore: finished")
 	}
+	// The book is kept in the same Apply as the pairs, so that a crash never
+	// leaves a range noted that is not there.
 	before := r.done
 	r.done = restoreUnion(r.done, restoreSpan{from, next})
 	if len(r.done) > restoreSpans {
@@ -200,6 +203,8 @@ func (r *Restore) Finish(extra func(yield func(k, v []byte) bool)) (*State, erro
 	case !r.complete():
 		return nil, fmt.Errorf("ledger: restore: missing from %v on", r.next())
 	}
+	// The tree is made of what the store has, not of what was verified on the
+	// way in: a disk that lies is found out here and not by the first block.
 	tree, count, err := s.rebuild()
 	if err != nil {
 		return nil, err

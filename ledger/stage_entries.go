@@ -73,6 +73,7 @@ func (s *stageEntries) entry(key []byte) *stageEntry {
 
 // grow doubles the table.
 func (s *stageEntries) grow() {
+	// The entries stay: only the table is made again.
 	s.slots = make([]stageSlot, max(16, 2*len(s.slots)))
 	for i := range s.list {
 		slot, tag := s.slot(s.list[i].name)
@@ -86,6 +87,7 @@ func (s *stageEntries) keep(b []byte) []byte {
 		return []byte{}
 	}
 	if len(b) > cap(s.room)-len(s.room) {
+		// Small stages take little; what is left of the old piece is lost.
 		s.room = make([]byte, 0, max(len(b), min(64*len(s.list), 1<<16)))
 	}
 	n := len(s.room)

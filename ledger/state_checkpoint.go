@@ -32,6 +32,8 @@ func (s *State) Checkpoint() error {
 	if !s.shape.far {
 		return errors.New("ledger: state: checkpoint: not in bucket mode")
 	}
+	// The tree never changes, so commits may go on. Whatever they do, the
+	// checkpoint is one of a version that was committed.
 	head := s.head()
 	b := appendCheckpoint(head.appendHead(nil), head.tree)
 	sets := func(yield func(k, v []byte) bool) {
@@ -53,6 +55,7 @@ func (s *State) Checkpoint() error {
 	return nil
 }
 
+// appendCheckpoint appends a subtree.
 func appendCheckpoint(b []byte, t *subtree) []byte {
 	if q, ok := t.node.(*treeQuad); ok {
 		b = append(b, checkpointInner)
@@ -85,6 +88,9 @@ func (s *State) resume(head *stateVersion) (tree subtree, count uint64, ok bool,
 	at := &stateVersion{}
 	r := wire.NewReader(b)
 	at.readHeadFrom(r)
+	// Hashes of nodes are computed from those of the runs: what passes is a tree
+	// with this root, though its runs are not compared with the pairs before
+	// somebody reads them.
 	count = s.readCheckpoint(r, &tree, 0)
 	if err := r.Close(); err != nil || tree.hash != at.root {
 		return tree, 0, false, &DamageError{"checkpoint", errors.Join(err, errStateRun)}

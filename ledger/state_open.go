@@ -24,6 +24,7 @@ func OpenState(store Store, cfg StateConfig) (*State, error) {
 	} else if restoring {
 		return nil, ErrRestoring
 	}
+	// Without a head nothing was ever committed: the empty state.
 	head := &stateVersion{log: &undoLog{}}
 	record, ok, err := store.Get(s.keys.key(kindHead, nil), nil)
 	if err != nil {
@@ -41,6 +42,8 @@ func OpenState(store Store, cfg StateConfig) (*State, error) {
 	if err := s.loadUndo(); err != nil {
 		return nil, err
 	}
+	// A checkpoint that leads to another root is damage, not a reason to read
+	// everything: whoever wants that takes it away first.
 	tree, count, ok, err := s.resume(head)
 	if err == nil && !ok {
 		tree, count, err = s.rebuild()
@@ -93,19 +96,13 @@ func (s *State) rebuild() (tree subtree, count uint64, err error) {
 	var parts [1 << depth]subtree
 	var counts [1 << depth]uint64
 	var errs [1 << depth]error
-	var wait []func()
-	for i := range parts {
-		wait = append(wait, s.shape.fork(func() {
-			var leaves []treeLeaf
-			if leaves, errs[i] = s.leaves(shardkit.Hash{byte(i)}, depth); errs[i] == nil {
-				s.shape.build(&parts[i], leaves, depth)
-				counts[i] = uint64(len(leaves))
-			}
-		}))
-	}
-	for _, w := range wait {
-		w()
-	}
+	s.shape.each(len(parts), 1, func(i int) {
+		var leaves []treeLeaf
+		if leaves, errs[i] = s.leaves(shardkit.Hash{byte(i)}, depth); errs[i] == nil {
+			s.shape.build(&parts[i], leaves, depth)
+			counts[i] = uint64(len(leaves))
+		}
+	})
 	if err := errors.Join(errs[:]...); err != nil {
 		return subtree{}, 0, err
 	}
@@ -141,6 +138,8 @@ func (s *State) loadUndo() error {
 	if err != nil {
 		return &DamageError{"undo record", err}
 	}
+	// What is deleted here was not deleted by the commits, which know only the
+	// records of their own window.
 	keep := links[max(0, len(links)-s.undo):]
 	if err := s.hang(keep); err != nil || len(keep) == len(links) {
 		return err
@@ -153,6 +152,8 @@ func (s *State) loadUndo() error {
 // hang makes the versions that the links lead back to; the last link made the
 // committed version.
 func (s *State) hang(links []*undoLog) error {
+	// From the newest on: each record is held against the version that it says
+	// it made before it is believed what it says about the one before.
 	for i := len(links) - 1; i >= 0; i-- {
 		l, next := links[i], s.window[0]
 		before, err := l.index()
@@ -185,6 +186,7 @@ func (v *stateVersion) appendHead(b []byte) []byte {
 	return append(b, v.root[:]...)
 }
 
+// readHeadFrom reads the fields, not to the end: they begin other records too.
 func (v *stateVersion) readHeadFrom(r *wire.Reader) {
 	r.Expect(1, "format")
 	v.number, v.any = r.U64(), true

@@ -32,6 +32,8 @@ func (s *State) Rewind(version uint64, sets, deletes iter.Seq2[[]byte, []byte]) 
 		return err
 	}
 	head := s.head()
+	// The way back is a stage like a block's, so that whatever holds for a
+	// commit holds for a rewind: one batch, a root compared before it.
 	st := s.tip.Load().child()
 	tree, record, err := s.reversed(st, head, v)
 	if err != nil {
@@ -47,6 +49,8 @@ func (s *State) Rewind(version uint64, sets, deletes iter.Seq2[[]byte, []byte]) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// The version is a new one to the log, but in the window it takes the old
+	// one's place.
 	i := slices.Index(s.window, v)
 	s.window = append(s.window[:i:i], back)
 	return nil

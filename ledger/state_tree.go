@@ -248,7 +248,8 @@ func (t *treeShape) setRun(s *subtree, leaves []treeLeaf) {
 	}
 }
 
-// fold is the hash of a pair.
+// fold is the hash of a pair: that of the one leaf if there are no more, so
+// that a leaf hashes alike at any depth.
 func (p *treePair) fold() shardkit.Hash {
 	l, r := &p[0], &p[1]
 	switch {
@@ -270,6 +271,8 @@ func (t *treeShape) shrink(s *subtree) {
 	if n > t.most {
 		return
 	}
+	// Chains of nodes with one side, which only the keys now gone had made,
+	// collapse too.
 	sides := treePair{q.side(0), q.side(1)}
 	s.hash = sides.fold()
 	if t.far && n > 0 {
@@ -283,10 +286,11 @@ func (t *treeShape) shrink(s *subtree) {
 	t.setRun(s, leaves)
 }
 
-// side returns the left or the right child of a quad.
+// side returns the left or the right child of a quad, for those who walk. It
+// is not a copy: the pair in it is that of the quad.
 func (q *treeQuad) side(i int) subtree {
 	switch p := &q.half[i]; {
-	case p[0].node == nil && p[1].keys() <= 1:
+	case p[0].node == nil && p[1].keys() <= 1: // a single leaf stands where it is met first
 		return p[1]
 	case p[1].node == nil && p[0].keys() <= 1:
 		return p[0]
@@ -323,6 +327,7 @@ func (t *treeShape) sides(s *subtree, p shardkit.Hash, depth int, load treeLoad)
 	if err != nil {
 		return l, r, err
 	}
+	// What comes from the store is held against the tree before it is proved.
 	if t.far && treeFold(leaves, depth) != s.hash {
 		return l, r, errStateRun
 	}
@@ -356,7 +361,8 @@ func (t *treeShape) fork(f func()) (wait func()) {
 }
 
 // each runs f for 0 to n-1, chunk of them at a time on as many goroutines as
-// there are to spare.
+// there are to spare. Whoever has done a chunk takes the next, so none waits
+// while there is work.
 func (t *treeShape) each(n, chunk int, f func(i int)) {
 	var next atomic.Int64
 	work := func() {

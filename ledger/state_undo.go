@@ -68,7 +68,7 @@ func (s *State) undoRecord(st *Stage, head *stateVersion) ([]byte, error) {
 	if err := s.readOld(st); err != nil {
 		return nil, err
 	}
-	size := undoHeader
+	size := undoHeader // an upper bound, so that the record is allocated once
 	for i := range st.changes {
 		e := &st.entries.list[st.changes[i].entry]
 		size += 32 + 1 + 4 + len(e.old) + 1
@@ -91,7 +91,7 @@ func (s *State) undoRecord(st *Stage, head *stateVersion) ([]byte, error) {
 		switch {
 		case e.old == nil:
 			b = append(b, undoAbsent)
-		case e.value != nil:
+		case e.value != nil: // the raw key is where it was
 			b = wire.AppendBytes(append(b, undoValue), e.old)
 		default:
 			b = wire.AppendBytes(append(b, undoRemoved), e.old)
@@ -155,6 +155,7 @@ func (l *undoLog) index() (before *stateVersion, err error) {
 	return before, r.Close()
 }
 
+// undoRead reads one entry. Values and names are parts of the record.
 func undoRead(r *wire.Reader) (e undoEntry) {
 	e.key = r.Array32()
 	e.kind = r.U8()
@@ -219,6 +220,8 @@ func (s *State) prepare(v *stateVersion) error {
 	if err := s.prepare(v.next); err != nil {
 		return err
 	}
+	// The runs that this touches in bucket mode are read as they were after the
+	// commit that is taken back, since that is the tree it starts from.
 	log := v.log.next.Load()
 	ch := make([]treeChange, len(log.entries))
 	for i := range ch {

@@ -49,7 +49,8 @@ type treeTask struct {
 }
 
 // open copies the part of the tree that has many changes and appends what is
-// below it to tasks.
+// below it to tasks. The copies are nobody else's yet: the tasks write to
+// different children of them.
 func (t *treeShape) open(tasks []treeTask, s *subtree, depth int, ch []treeChange) []treeTask {
 	old, ok := s.node.(*treeQuad)
 	if !ok || len(ch) <= t.task {
@@ -66,7 +67,8 @@ func (t *treeShape) open(tasks []treeTask, s *subtree, depth int, ch []treeChang
 	return tasks
 }
 
-// close hashes what open has copied.
+// close hashes what open has copied. A task of an empty subtree may have built
+// a quad that open did not see; to hash that again does no harm.
 func (t *treeShape) close(s *subtree, depth int, ch []treeChange) {
 	q, ok := s.node.(*treeQuad)
 	if !ok || len(ch) <= t.task {
@@ -110,11 +112,12 @@ func (t *treeShape) seal(s *subtree, q *treeQuad, parts *[4][]treeChange) {
 		}
 	}
 	s.hash, s.node = innerHash(&q.hash[0], &q.hash[1]), q
-	if shrinks {
+	if shrinks { // to count the keys costs more than the rest, and blocks seldom delete
 		t.shrink(s)
 	}
 }
 
+// treeGone reports whether the change takes a key away.
 func treeGone(c treeChange) bool { return c.leaf == shardkit.Hash{} }
 
 // treeParts cuts sorted changes into those of the children of a quad.
@@ -178,6 +181,8 @@ func (k *treeTask) touch() (sum byte) {
 
 // updateRun merges changes into a run or an empty subtree.
 func (t *treeShape) updateRun(s *subtree, depth int, ch []treeChange, load treeLoad) error {
+	// Runs are short: it is cheaper to build one anew than to keep the hashes
+	// below it.
 	old, err := t.leaves(s, treeFirst(ch[0].key, depth), depth, load)
 	if err != nil {
 		return err
@@ -187,7 +192,8 @@ func (t *treeShape) updateRun(s *subtree, depth int, ch []treeChange, load treeL
 	return nil
 }
 
-// treeMerge appends to out the old leaves with the changes made, both sorted.
+// treeMerge appends to out the old leaves with the changes made, both sorted,
+// and notes in the changes which keys were there.
 func treeMerge(out, old []treeLeaf, ch []treeChange) []treeLeaf {
 	for i := range ch {
 		c := &ch[i]
@@ -213,6 +219,7 @@ func (t *treeShape) sort(ch []treeChange) {
 		slices.SortFunc(ch, treeChangeCompare)
 		return
 	}
+	// A counting sort by the first byte: end is how many are not above it.
 	var end [256]int
 	for i := range ch {
 		end[ch[i].key[0]]++

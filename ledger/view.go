@@ -50,6 +50,8 @@ func (v *View) Get(key []byte) (value []byte, ok bool, err error) {
 }
 
 func (v *View) get(key shardkit.Hash) ([]byte, bool, error) {
+	// First the store, then the log: a commit hangs its record on the log
+	// before it touches the store, so this order misses none.
 	value, ok, err := v.state.read(key, nil)
 	if err != nil {
 		return nil, false, err
@@ -81,6 +83,8 @@ func (s *State) leavesAt(at *undoLog, p shardkit.Hash, depth int) ([]treeLeaf, e
 		return nil, err
 	}
 	last := treeLast(p, depth)
+	// Newest first, so that the oldest change has the last word: it has the
+	// value of the version.
 	for _, l := range slices.Backward(since) {
 		var ch []treeChange
 		for i := l.find(&p); i < len(l.entries); i++ {
@@ -182,6 +186,8 @@ func (s *State) pairs(from shardkit.Hash, maxBytes int) (out []viewPair, last sh
 	if err != nil {
 		return nil, last, false, err
 	}
+	// Names come in the same order. A commit between the two scans may leave
+	// some without a name: patch has it, or says that it is missing.
 	lo, hi = s.keys.within(kindName, from, last)
 	rest := out
 	err = s.store.Scan(lo, hi, func(k, v []byte) error {
@@ -207,6 +213,7 @@ func (v *View) patch(pairs []viewPair, from, last shardkit.Hash) ([]viewPair, er
 	for _, l := range slices.Backward(since) {
 		pairs = l.patch(pairs, from, last)
 	}
+	// A wrong name would not show in the root, which knows only its hash.
 	for i := range pairs {
 		if sha256.Sum256(pairs[i].name) != pairs[i].key {
 			return nil, &DamageError{"name of a key", errStateRun}

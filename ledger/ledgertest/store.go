@@ -75,8 +75,10 @@ func seq(pairs ...pair) iter.Seq2[[]byte, []byte] {
 	}
 }
 
+// kv is a pair of strings.
 func kv(k, v string) pair { return pair{[]byte(k), []byte(v)} }
 
+// apply fails the test if the store refuses what it has to take.
 func apply(t testing.TB, s ledger.Store, sets, deletes []pair) {
 	t.Helper()
 	if err := s.Apply(seq(sets...), seq(deletes...)); err != nil {
@@ -97,6 +99,7 @@ func content(t testing.TB, s ledger.Store, lo, hi []byte) (out []string) {
 	return out
 }
 
+// wantContent compares a scan with what must be there, in order.
 func wantContent(t testing.TB, s ledger.Store, lo, hi []byte, want ...string) {
 	t.Helper()
 	if got := content(t, s, lo, hi); !slices.Equal(got, want) {
@@ -104,6 +107,8 @@ func wantContent(t testing.TB, s ledger.Store, lo, hi []byte, want ...string) {
 	}
 }
 
+// wantGet compares a value. An empty one must not look like an absent one, so
+// nil is refused where there is something.
 func wantGet(t testing.TB, s ledger.Store, key, want string, there bool) {
 	t.Helper()
 	v, ok, err := s.Get([]byte(key), nil)
@@ -118,6 +123,8 @@ func wantGet(t testing.TB, s ledger.Store, key, want string, there bool) {
 	}
 }
 
+// testEmpty: nothing is there, nothing to do is no error, and deleting what is
+// not there is none either.
 func testEmpty(t *testing.T, h Store) {
 	s := h.Open(t)
 	wantGet(t, s, "a", "", false)
@@ -129,6 +136,8 @@ func testEmpty(t *testing.T, h Store) {
 	wantContent(t, s, nil, nil)
 }
 
+// testKeys: the order is that of bytes, zeros and the prefix of another key
+// included; a refused key changes nothing, those before it neither.
 func testKeys(t *testing.T, h Store) {
 	s := h.Open(t)
 	apply(t, s, []pair{kv("b", "2"), kv("a", "1"), kv("\xff\xff", "4"), kv("\x00", "0"), kv("a\x00", "3")}, nil)
@@ -145,6 +154,7 @@ func testKeys(t *testing.T, h Store) {
 	wantGet(t, s, long, "long", true)
 }
 
+// testValues: empty, large and overwritten values.
 func testValues(t *testing.T, h Store) {
 	s := h.Open(t)
 	big := string(bytes.Repeat([]byte("0123456789abcdef"), 1<<16)) // 1 MiB
@@ -157,6 +167,8 @@ func testValues(t *testing.T, h Store) {
 	wantGet(t, s, "big", "small", true)
 }
 
+// testOwnership: a value belongs to who asked for it, whatever buffer was
+// given. A store that hands out its own memory shows here.
 func testOwnership(t *testing.T, h Store) {
 	s := h.Open(t)
 	apply(t, s, []pair{kv("a", "one"), kv("b", "two")}, nil)
@@ -171,6 +183,8 @@ func testOwnership(t *testing.T, h Store) {
 	wantContent(t, s, nil, nil, `"a"="one"`, `"b"="two"`)
 }
 
+// testRanges: ends in and out of the keys, empty and reversed ranges, and that
+// a range that is deleted ends before its hi.
 func testRanges(t *testing.T, h Store) {
 	s := h.Open(t)
 	letters := func() []pair { return []pair{kv("a", ""), kv("b", ""), kv("c", ""), kv("d", ""), kv("e", "")} }
@@ -189,6 +203,8 @@ func testRanges(t *testing.T, h Store) {
 	wantContent(t, s, []byte("a"), []byte("b"), `"a"=""`)
 }
 
+// testDeleteBeforeSet: a key that is deleted and set in one Apply is there. A
+// restore that starts over in one batch depends on it.
 func testDeleteBeforeSet(t *testing.T, h Store) {
 	s := h.Open(t)
 	apply(t, s, []pair{kv("a", "1"), kv("b", "1"), kv("c", "1")}, nil)
@@ -196,6 +212,8 @@ func testDeleteBeforeSet(t *testing.T, h Store) {
 	wantContent(t, s, nil, nil, `"b"="2"`, `"c"="2"`)
 }
 
+// testScanError: the error of fn comes back as it is, for callers that compare
+// it, and ends the scan at once.
 func testScanError(t *testing.T, h Store) {
 	s := h.Open(t)
 	apply(t, s, []pair{kv("a", ""), kv("b", ""), kv("c", "")}, nil)
@@ -212,6 +230,8 @@ func testScanError(t *testing.T, h Store) {
 	}
 }
 
+// testScanReads: fn may read. A store that holds a lock during the scan hangs
+// here.
 func testScanReads(t *testing.T, h Store) {
 	s := h.Open(t)
 	apply(t, s, []pair{kv("a", "1"), kv("b", "2")}, nil)
@@ -250,10 +270,12 @@ func testHistories(t *testing.T, h Store) {
 	}
 }
 
+// randomKey draws from few keys, short ones more often, so that batches meet.
 func randomKey(r *rand.Rand) []byte {
 	return []byte(fmt.Sprintf("%03d", r.IntN(500))[:1+r.IntN(3)])
 }
 
+// randomBatch draws sets and deletes of keys and ranges, some of them reversed.
 func randomBatch(r *rand.Rand) (sets, deletes []pair) {
 	for range r.IntN(30) {
 		v := make([]byte, r.IntN(100))
@@ -286,6 +308,7 @@ func replay(m map[string]string, sets, deletes []pair) {
 	}
 }
 
+// between lists the map as content lists the store.
 func between(m map[string]string, lo, hi []byte) (out []string) {
 	keys := make([]string, 0, len(m))
 	for k := range m {
@@ -339,6 +362,7 @@ func testAtomic(t *testing.T, h Store) {
 	wg.Wait()
 }
 
+// testReopen: what Apply acknowledged is there after a reopen, each time.
 func testReopen(t *testing.T, h Store) {
 	if h.Reopen == nil {
 		t.Skip("the store does not survive")
