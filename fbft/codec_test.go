@@ -35,12 +35,14 @@ func samples() map[string][]byte {
 	rep := &report{view: 2, claim: claim{ok: true, view: 1, block: shardkit.Hash{3}}, sig: []byte{8},
 		previous: sampleCertificate(Commit, 0), cert: sampleCertificate(Prepare, 1), header: []byte("head")}
 	end := &certMessage{cert: sampleCertificate(Commit, 3), want: true}
+	late := &vote{view: 2, phase: Commit, block: shardkit.Hash{3}, sig: []byte{8}}
 	return map[string][]byte{
 		"announce":    announce.appendTo(head(kindProposal)),
 		"newview":     newView.appendTo(head(kindProposal)),
 		"vote":        v.appendTo(head(kindVote)),
 		"certificate": end.appendTo(head(kindCertificate)),
 		"report":      rep.appendTo(head(kindReport)),
+		"late":        late.appendTo(head(kindLate)),
 	}
 }
 
@@ -52,7 +54,7 @@ func recode(b []byte) ([]byte, error) {
 	switch h.kind {
 	case kindProposal:
 		out = readProposalOnly(r, out)
-	case kindVote:
+	case kindVote, kindLate:
 		v := readVote(r)
 		out = v.appendTo(out)
 	case kindCertificate:

@@ -110,6 +110,9 @@ type Propose struct {
 	// proposed again: the application has its body and answers with the same
 	// header and a reference under which members can get the body.
 	Header []byte
+	// Late is filled in by a Node if NodeConfig.Late is set: COMMIT votes that
+	// the certificates of their heights lack, for the header of a new block.
+	Late []*Certificate
 }
 
 // Validate asks the application to get the body of a block and to judge it;

@@ -60,6 +60,7 @@ type heightState struct {
 	reported uint64
 	report   *ownReport
 	vote     *ownVote
+	last     *ownVote     // COMMIT of the last height, until it is known to be credited
 	own      []ownMessage // own messages that wait for their record to be durable
 
 	lock     *lock          // the highest prepared block whose header and body are held
@@ -110,7 +111,9 @@ type current struct {
 	certed bool          // the proof names this very block
 	own    bool
 	raw    []byte // the message
-	after  uint64 // the record without which it must not leave
+
+	previous *Certificate // that the leader goes by; not verified
+	after    uint64       // the record without which it must not leave
 }
 
 // ownVote is this replica's latest vote. seq is the number of its record in
@@ -217,6 +220,9 @@ func (c *Core) Start(now time.Duration, s Start) error {
 		committee: s.Committee, before: s.Before, previous: s.Previous,
 		self: -1, peers: make([]peer, s.Committee.Len()),
 	}
+	if o := last.vote; o != nil && o.vote.phase == Commit && o.vote.sig != nil && last.height+1 == s.Height {
+		c.last = o
+	}
 	if i, ok := s.Committee.Index(c.cfg.Self); ok {
 		c.self = i
 	}
@@ -240,6 +246,7 @@ func (c *Core) Start(now time.Duration, s Start) error {
 		return err
 	}
 	c.beginHandOver()
+	c.claimCredit(c.previous)
 	c.askProposal()
 	if s.Work {
 		c.Work(now)
@@ -429,11 +436,14 @@ func (c *Core) record(l *logged) uint64 {
 // leader returns the place of the leader of a view of this height.
 func (c *Core) leader(view uint64) int { return c.leaderAt(c.height, view) }
 
-// leaderAt is leader for any height under this height's committee. A policy
-// that answers out of range gets the first member: all replicas alike.
-func (c *Core) leaderAt(h shardkit.Height, view uint64) int {
-	i := c.cfg.Leader(c.committee, h, view)
-	if i < 0 || i >= c.committee.Len() {
+// leaderAt is leader for any height under this height's committee.
+func (c *Core) leaderAt(h shardkit.Height, view uint64) int { return c.leaderOf(c.committee, h, view) }
+
+// leaderOf returns the place of a leader. A policy that answers out of range
+// gets the first member: all replicas alike.
+func (c *Core) leaderOf(members *Committee, h shardkit.Height, view uint64) int {
+	i := c.cfg.Leader(members, h, view)
+	if i < 0 || i >= members.Len() {
 		return 0
 	}
 	return i

@@ -60,7 +60,7 @@ func (c *Core) onCurrent(from shardkit.NodeID, kind uint8, r *wire.Reader) error
 	}
 	c.learnHolder(i)
 	switch kind {
-	case kindVote:
+	case kindVote, kindLate:
 		v := readVote(r)
 		if err := r.Close(); err != nil {
 			return malformed("vote", err)
@@ -180,8 +180,12 @@ func (c *Core) knows(node shardkit.NodeID) bool {
 // replicas that both lag would answer each other without end.
 func (c *Core) onOld(from shardkit.NodeID, h heading, r *wire.Reader) error {
 	missing := h.height
-	if h.kind == kindVote {
+	switch h.kind {
+	case kindVote:
 		c.onLateVote(from, h.height, r)
+	case kindLate: // its sender lacks nothing
+		c.onLateVote(from, h.height, r)
+		return nil
 	}
 	if c.mutant(mutant.SilentPast) {
 		return nil

@@ -64,6 +64,7 @@ type NodeConfig struct {
 	Log     *Log
 	Records [][]byte
 	Send    func(shardkit.Message) error // must not block; what it loses is repeated
+	Late    bool                         // Propose is handed late votes; see Core.CollectLate
 	Queue   int                          // messages that may wait. 0: 8192
 	Events  Events
 	Logger  *slog.Logger // nil: silent
@@ -99,6 +100,7 @@ type Node struct {
 	ended      []Decided // decided and not yet committed: at most one
 	judging    map[shardkit.Hash]*judgement
 	catchUp    catchUp
+	late       []*Certificate  // for the next proposal
 	height     context.Context // ends with the height
 	endHeight  context.CancelFunc
 	failure    error
@@ -116,7 +118,7 @@ type judgement struct {
 const (
 	nodeCore = 0 // a message of the core
 	nodeAsk  = 1 // height: how did it end, and those after it?
-	nodeTell = 2 // the teller's height, length of the header, header, certificate
+	nodeTell = 2 // the teller's height, then header and certificate of each block
 )
 
 // NewNode makes a node. It does nothing before Run.
@@ -203,7 +205,7 @@ func (l nodeLoop) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) e
 		return l.n.core.Deliver(now, from, body)
 	case nodeAsk:
 		if len(body) == 8 {
-			l.n.answer(now, from, shardkit.Height(binary.BigEndian.Uint64(body)))
+			l.n.answer(now, from, shardkit.Height(binary.BigEndian.Uint64(body)), maxTold)
 			return nil
 		}
 	case nodeTell:
@@ -242,14 +244,18 @@ func (n *Node) effects() loop.Effects {
 	if !n.committing && len(n.ended) == 0 {
 		out.Prune = e.Prune
 	}
+	n.late = append(n.late, e.Late...)
 	for _, p := range e.Propose {
+		if p.Header == nil {
+			p.Late, n.late = n.late, nil
+		}
 		n.propose(p)
 	}
 	for _, v := range e.Validate {
 		n.validate(v)
 	}
 	for _, s := range e.Serve {
-		n.answer(n.core.now, s.To, s.Height)
+		n.answer(n.core.now, s.To, s.Height, 1)
 	}
 	for _, b := range e.Behind {
 		tell(n.cfg.Events.Behind, b)
@@ -413,6 +419,10 @@ func (n *Node) commit(d Decided) {
 			n.cfg.Logger.Error("stopped", "err", n.failure)
 			n.work.Go(n.loop.Close) // which waits for this very goroutine
 			return
+		}
+		if n.cfg.Late && n.core.leaderAt(n.core.height+1, 0) == n.core.self {
+			n.late = nil
+			n.core.CollectLate(now) // done by the time it is this replica's turn
 		}
 		n.moved(now, d)
 	})

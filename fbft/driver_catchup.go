@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/internal/wire"
 )
 
 // How a Node catches up. A core keeps messages of a few heights ahead and no
@@ -18,10 +19,11 @@ import (
 // and tells as soon as it knows. A timer, of Config.Resend, runs only for the
 // case that the one that was asked does not answer.
 const (
-	maxTold    = 16        // blocks of an answer
-	maxAnswer  = 256 << 10 // bytes after which an answer has no further block
-	maxWaiting = 1024      // peers that wait for a height to end
-	maxRecent  = 32        // blocks remembered to answer with
+	maxTold    = 16          // blocks of an answer
+	maxAnswer  = 256 << 10   // bytes after which an answer has no further block
+	maxKept    = 4 * maxTold // blocks that wait for their height
+	maxWaiting = 1024        // peers that wait for a height to end
+	maxRecent  = 32          // blocks remembered to answer with
 )
 
 // catchUp is what a Node knows of its own lag and that of others.
@@ -29,7 +31,8 @@ type catchUp struct {
 	ahead   map[shardkit.NodeID]position // peers that say they work further on
 	told    []told                       // answers, of this height and the next ones
 	turn    int                          // the member asked last
-	asked   shardkit.NodeID              // who owes an answer, if expect is this height
+	debtors map[shardkit.NodeID]bool     // members asked since this node was last up to date
+	asked   shardkit.NodeID              // the last one of them, if expect is this height
 	expect  shardkit.Height
 	waiting bool   // for a timer
 	tries   uint64 // to get the body of the decided block
@@ -52,6 +55,7 @@ type told struct {
 
 func (u *catchUp) init() {
 	u.ahead = make(map[shardkit.NodeID]position)
+	u.debtors = make(map[shardkit.NodeID]bool)
 	u.queue = make(map[shardkit.NodeID]shardkit.Height)
 }
 
@@ -90,6 +94,9 @@ func (n *Node) moved(now time.Duration, last Decided) {
 	}
 	u.tries = 0
 	maps.DeleteFunc(u.ahead, func(_ shardkit.NodeID, p position) bool { return max(p.height, p.missed+1) <= n.core.height })
+	if len(u.ahead) == 0 {
+		clear(u.debtors)
+	}
 	u.told = slices.DeleteFunc(u.told, func(t told) bool { return t.cert.Height < n.core.height })
 	for _, t := range u.told {
 		if t.cert.Height == n.core.height {
@@ -177,6 +184,7 @@ func (n *Node) ask(h shardkit.Height) {
 // asked.
 func (n *Node) question(to shardkit.NodeID, h shardkit.Height) {
 	if to != n.cfg.Core.Self {
+		n.catchUp.debtors[to] = true
 		_ = n.cfg.Send(shardkit.Message{To: to, Class: shardkit.ClassSync,
 			Data: binary.BigEndian.AppendUint64([]byte{nodeAsk}, uint64(h))})
 	}
@@ -199,9 +207,10 @@ func (n *Node) source(d Decided) (header []byte, from shardkit.NodeID) {
 	return d.Known, from
 }
 
-// answer tells a peer how heights from h on ended. No peer gets the same block
-// again within a while.
-func (n *Node) answer(now time.Duration, to shardkit.NodeID, h shardkit.Height) {
+// answer tells a peer how heights from h on ended, most of them at once, in one
+// message: parts would cross its next question. No peer gets the same block again
+// within a while.
+func (n *Node) answer(now time.Duration, to shardkit.NodeID, h shardkit.Height, most int) {
 	u := &n.catchUp
 	if h >= n.core.height+maxTold || !u.answers.allow(now, n.core.cfg.Resend/2, to, h) {
 		return
@@ -215,15 +224,19 @@ func (n *Node) answer(now time.Duration, to shardkit.NodeID, h shardkit.Height) 
 		}
 		return
 	}
-	for k, size := 0, 0; k < maxTold && size < maxAnswer; k++ {
+	var list []*Decided
+	for size := 0; len(list) < most && size < maxAnswer; h++ {
 		d := n.past(h)
 		if d == nil {
 			break
 		}
-		size += n.tell(to, d)
-		h++
+		size += len(d.Header) + len(d.Certificate.Aggregate)
+		list = append(list, d)
 	}
-	u.answers.raise(to, h-1)
+	if len(list) > 0 {
+		u.answers.raise(to, h-1)
+		n.tell(to, list...)
+	}
 }
 
 // past returns a block that is committed, nil if it is not to be had.
@@ -246,61 +259,82 @@ func (n *Node) past(h shardkit.Height) *Decided {
 	return &Decided{Height: h, Hash: ct.Block, Header: header, Certificate: ct}
 }
 
-func (n *Node) tell(to shardkit.NodeID, d *Decided) (size int) {
-	data := binary.BigEndian.AppendUint64([]byte{nodeTell}, uint64(n.core.height))
-	data = binary.BigEndian.AppendUint32(data, uint32(len(d.Header)))
-	data = d.Certificate.appendTo(append(data, d.Header...))
+// tell sends decided blocks, with how far this node is itself.
+func (n *Node) tell(to shardkit.NodeID, list ...*Decided) {
+	data := wire.AppendU64([]byte{nodeTell}, uint64(n.core.height))
+	data = wire.AppendU32(data, uint32(len(list)))
+	for _, d := range list {
+		data = d.Certificate.appendTo(wire.AppendBytes(data, d.Header))
+	}
 	_ = n.cfg.Send(shardkit.Message{To: to, Class: shardkit.ClassSync, Data: data}) // the peer asks again
-	return len(data)
 }
 
-// told takes a part of an answer. The certificate is for the core to verify,
-// when its height comes; the header is kept until then. Of this height every
-// member may tell, of later ones only who was asked.
+// told takes an answer. The certificates are for the core to verify, each when
+// its height comes; the headers are kept until then. Of this height every member
+// may tell, of later ones only who has been asked, be it about an earlier one: it
+// does not say the same again soon.
 func (n *Node) told(now time.Duration, from shardkit.NodeID, body []byte) error {
-	t, top, err := n.readTold(body)
+	list, top, err := n.readTold(body)
 	if err != nil {
 		return fmt.Errorf("fbft: node: answer: %w", err)
 	}
-	u, h := &n.catchUp, n.core.height
-	at := t.cert.Height
-	if t.from = from; !n.core.knows(from) || at < h || at >= h+maxTold || at > h && from != u.asked {
+	if !n.core.knows(from) {
 		return nil
 	}
 	n.claimed(from, top)
-	same := func(o told) bool { return o.from == from && o.cert.Height == at }
-	if u.told = slices.DeleteFunc(u.told, same); len(u.told) == maxTold+maxBlocks {
-		u.told = slices.Delete(u.told, 0, 1)
+	u, h, current := &n.catchUp, n.core.height, (*told)(nil)
+	for i := range list {
+		t := &list[i]
+		t.from = from
+		at := t.cert.Height
+		if at < h || at >= h+maxTold || at > h && !u.debtors[from] {
+			continue
+		}
+		if at == h {
+			current = t
+		}
+		same := func(o told) bool {
+			return o.cert.Height == at && (o.from == from || o.cert.Block == t.cert.Block && at > h)
+		}
+		if slices.ContainsFunc(u.told, same) {
+			continue
+		}
+		if len(u.told) == maxKept {
+			if at > h {
+				continue
+			}
+			u.told = slices.Delete(u.told, 0, 1)
+		}
+		u.told = append(u.told, *t)
 	}
-	u.told = append(u.told, t)
-	if at > h {
+	if current == nil {
 		return nil
 	}
-	if u.expect == h && from == u.asked {
+	if from == u.asked && u.expect == h {
 		u.expect = 0
 	}
 	if len(n.ended) > 0 {
 		n.settle()
 		return nil
 	}
-	return n.core.acceptFrom(now, from, t.cert)
+	return n.core.acceptFrom(now, from, current.cert)
 }
 
-func (n *Node) readTold(body []byte) (t told, top shardkit.Height, err error) {
-	if len(body) < 12 {
-		return t, 0, ErrMalformed
+func (n *Node) readTold(body []byte) (list []told, top shardkit.Height, err error) {
+	r := wire.NewReader(body)
+	top = shardkit.Height(r.U64())
+	for range r.Count(maxTold, 4) {
+		t := told{header: clip(r.Bytes(n.core.cfg.MaxHeader)), cert: readCertificate(r)}
+		if r.Err() != nil {
+			break
+		}
+		if t.cert.Phase != Commit || BlockHash(t.header) != t.cert.Block {
+			return nil, 0, ErrInvalid
+		}
+		list = append(list, t)
 	}
-	top = shardkit.Height(binary.BigEndian.Uint64(body))
-	size := binary.BigEndian.Uint32(body[8:])
-	if body = body[12:]; uint64(size) > uint64(min(len(body), n.core.cfg.MaxHeader)) {
-		return t, 0, ErrMalformed
+	if err := r.Close(); err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	t.cert = new(Certificate)
-	if err := t.cert.UnmarshalBinary(body[size:]); err != nil {
-		return t, 0, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if t.header = clip(body[:size]); t.cert.Phase != Commit || BlockHash(t.header) != t.cert.Block {
-		return t, 0, ErrInvalid
-	}
-	return t, top, nil
+	return list, top, nil
 }

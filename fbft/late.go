@@ -10,12 +10,44 @@ import (
 	"github.com/shardkit/shardkit/internal/wire"
 )
 
-// maxLate bounds the heights whose late votes are kept.
-const maxLate = 16
+// Late votes: COMMIT for a decided block that came after the quorum, and so is
+// not in its certificate. Members that are far away would go without reward if
+// nobody put them in a later header. The three collectors of a view get them,
+// but none of these may have a turn soon. So a member that finds its vote missing
+// sends it, once, to leaders to come, near and farther ahead: the first ones may
+// have had their turn when it arrives. It goes by the member's own channel, like
+// any vote, so that nobody can spoil what another collects.
+const maxLate = 16 // heights whose late votes are kept
 
-// lateVotes is the COMMIT votes for a decided block that came after the
-// quorum, and so are not in its certificate. Far members would go without
-// reward if nobody collected them.
+// lateFor is how many heights ahead the leaders are that get a late vote.
+var lateFor = [...]shardkit.Height{2, 4, 8}
+
+// claimCredit sends this replica's COMMIT of the last height, if the last
+// height's certificate is one without it.
+func (c *Core) claimCredit(ct *Certificate) {
+	o := c.last
+	if o == nil || ct == nil || ct.View != o.vote.view || ct.Block != o.vote.block {
+		return
+	}
+	members := c.committee
+	if c.before != nil {
+		members = c.before
+	}
+	if i, ok := members.Index(c.cfg.Self); !ok || ct.Signers.Has(i) {
+		return
+	}
+	c.last = nil
+	data := o.vote.appendTo(appendHeading(nil, kindLate, c.cfg.Shard, ct.Height))
+	var to []int
+	for _, d := range lateFor {
+		if i := c.leaderAt(c.height+d, 0); !slices.Contains(to, i) {
+			to = append(to, i)
+			c.sendMember(i, o.seq, data)
+		}
+	}
+}
+
+// lateVotes is the late votes of one height.
 type lateVotes struct {
 	cert      *Certificate
 	committee *Committee
@@ -42,7 +74,7 @@ func (c *Core) keepLate(ct *Certificate) {
 
 // add files the vote of a member that the certificate lacks.
 func (l *lateVotes) add(i int, v *vote) {
-	if v.phase != Commit || v.view != l.cert.View || v.block != l.cert.Block ||
+	if v.phase != Commit || len(v.sig) == 0 || v.view != l.cert.View || v.block != l.cert.Block ||
 		l.cert.Signers.Has(i) || slices.Contains(l.members, i) {
 		return
 	}
@@ -52,22 +84,22 @@ func (l *lateVotes) add(i int, v *vote) {
 
 // onLateVote takes a vote for a decided height.
 func (c *Core) onLateVote(from shardkit.NodeID, h shardkit.Height, r *wire.Reader) {
-	for k := range c.late {
-		l := &c.late[k]
-		if l.cert.Height != h {
-			continue
-		}
-		if i, ok := l.committee.Index(from); ok {
-			if v := readVote(r); r.Close() == nil {
-				l.add(i, &v)
-			}
+	k := slices.IndexFunc(c.late, func(l lateVotes) bool { return l.cert.Height == h })
+	if k < 0 {
+		return
+	}
+	if i, ok := c.late[k].committee.Index(from); ok {
+		if v := readVote(r); r.Close() == nil {
+			c.late[k].add(i, &v)
 		}
 	}
 }
 
 // CollectLate asks for the late COMMIT votes of earlier heights, as far as
 // they have come in here. A job makes one certificate per height out of them;
-// Ready.Late hands it out, and the votes are forgotten.
+// Ready.Late hands it out, and the votes are forgotten. Another leader may have
+// put the same votes in its header: who rewards them sees to it that each counts
+// once.
 func (c *Core) CollectLate(now time.Duration) {
 	c.advance(now)
 	keep := c.late[:0:0]
@@ -76,10 +108,11 @@ func (c *Core) CollectLate(now time.Duration) {
 			keep = append(keep, l)
 			continue
 		}
-		ct := *l.cert
-		verifier, statement, n := l.committee.verifier, ct.Statement(c.cfg.Chain, c.cfg.Shard), l.committee.Len()
+		main := l.cert
+		verifier, statement, n := l.committee.verifier, main.Statement(c.cfg.Chain, c.cfg.Shard), l.committee.Len()
 		c.ready.Jobs = append(c.ready.Jobs, shardkit.Job{Kind: "bls.combine", Size: len(l.members), Run: func() any {
 			agg, bad := verifier.Combine(statement, l.members, l.sigs)
+			ct := *main
 			ct.Signers, ct.Aggregate = NewBitmap(n), agg
 			for pos, i := range l.members {
 				if !slices.Contains(bad, pos) {

@@ -247,7 +247,7 @@ func (c *Core) Proposed(now time.Duration, height shardkit.Height, view uint64, 
 // newCurrent turns a proposal message into what the view remembers of it.
 func (c *Core) newCurrent(p *proposal) *current {
 	cur := &current{view: p.view, hash: BlockHash(p.header), header: p.header, ref: p.ref,
-		raw: c.message(kindProposal, p)}
+		previous: p.previous, raw: c.message(kindProposal, p)}
 	if p.proof != nil {
 		cur.digest = c.proofDigest(p)
 		cur.certed = p.proof.cert != nil
@@ -366,6 +366,7 @@ func (c *Core) accept(p *current) {
 		return
 	}
 	c.proposal = p
+	c.claimCredit(p.previous)
 	c.armTimer()
 	if b := c.addBlock(p.hash, p.header); !b.valid {
 		from := c.committee.members[c.leader(p.view)].Node

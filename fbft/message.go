@@ -15,6 +15,7 @@ const (
 	kindVote        = 2 // PREPARE or COMMIT
 	kindCertificate = 3 // PREPARED or COMMITTED
 	kindReport      = 4 // view change
+	kindLate        = 5 // COMMIT of a decided height whose certificate lacks it
 )
 
 // headingSize is the length of a heading: version, kind, shard, height.

@@ -305,7 +305,7 @@ func (c *Core) remind(node shardkit.NodeID) {
 		}
 		c.sendMember(i, o.seq, c.message(kindReport, &p))
 	}
-	if o := c.vote; o != nil && o.vote.sig != nil && slices.Contains(c.collectors(&o.vote), i) {
+	if o := c.vote; o != nil && o.vote.sig != nil && slices.Contains(c.collectors(c.committee, c.height, o.vote.phase, o.vote.view), i) {
 		c.sendMember(i, o.seq, c.message(kindVote, &o.vote))
 	}
 	if p := c.proposal; p != nil && p.own {

@@ -149,18 +149,18 @@ func (c *Core) onSigned(res signed) {
 func (c *Core) sendVote() {
 	o := c.vote
 	data := c.message(kindVote, &o.vote)
-	for _, i := range c.collectors(&o.vote) {
+	for _, i := range c.collectors(c.committee, c.height, o.vote.phase, o.vote.view) {
 		c.sendMember(i, o.seq, data)
 	}
 }
 
-// collectors are those who make certificates of votes like v: of PREPARE the
-// leader; of COMMIT also the leaders of the next view and the next height, so
-// that no single node can keep the decision to itself.
-func (c *Core) collectors(v *vote) []int {
-	list := []int{c.leader(v.view)}
-	if v.phase == Commit {
-		for _, i := range []int{c.leader(v.view + 1), c.leaderAt(c.height+1, 0)} {
+// collectors are those who make certificates of votes: of PREPARE the leader;
+// of COMMIT also the leaders of the next view and the next height, so that no
+// single node can keep the decision to itself.
+func (c *Core) collectors(members *Committee, h shardkit.Height, phase Phase, view uint64) []int {
+	list := []int{c.leaderOf(members, h, view)}
+	if phase == Commit {
+		for _, i := range []int{c.leaderOf(members, h, view+1), c.leaderOf(members, h+1, 0)} {
 			if !slices.Contains(list, i) {
 				list = append(list, i)
 			}
