@@ -31,9 +31,13 @@ type Config struct {
 	// Open opens the store of a replica, made if missing; called in jobs. fresh
 	// asks for an empty one beside an old one that is of no use any more.
 	Open func(s shardkit.ShardID, fresh bool) (ledger.Store, error)
-	Held []shardkit.ShardID // shards whose store exists from a former life
-	Log  [][]byte           // durable records of former lives, in order
-	Wall uint64             // unix ms at now = 0
+	// Discard removes the store of a replica that is gone, closed, and of no use
+	// even as evidence; called in jobs. What the shard had in it this node can get
+	// by state sync only. nil: stores stay.
+	Discard func(s shardkit.ShardID) error
+	Held    []shardkit.ShardID // shards whose store exists from a former life
+	Log     [][]byte           // durable records of former lives, in order
+	Wall    uint64             // unix ms at now = 0
 
 	// Reporter is the key of an account of the beacon, with or without tokens,
 	// from which this node files evidence while it hosts a replica of the beacon.
@@ -126,6 +130,7 @@ const (
 	Hosted                         // this node began to host a replica
 	Retired                        // this node ceased to host a replica
 	Refused                        // a peer's message was refused in a job
+	Discarded                      // the store of a replica that is gone is removed
 	Accused                        // this node found evidence of a double signature
 )
 
@@ -167,6 +172,7 @@ type Core struct {
 	own         [][]byte // relay messages from one replica to another of this node
 	wallets     wallets
 	accusations []*accusation
+	gone        []goneStore    // stores to be discarded
 	lives       uint64         // replicas made so far
 	newest      shardkit.Epoch // that any replica was ever in
 	chunks      uint64         // sent by replicas that are gone
@@ -230,7 +236,7 @@ func (c *Core) host(now time.Duration, s shardkit.ShardID, how openMode) {
 	r.open(now, how)
 }
 
-// retire drops a replica; its store stays where it is.
+// retire drops a replica; its store stays where it is for the time being.
 func (c *Core) retire(now time.Duration, r *replica) {
 	c.replicas = slices.DeleteFunc(c.replicas, func(x *replica) bool { return x == r })
 	if r.spread != nil {
@@ -240,6 +246,9 @@ func (c *Core) retire(now time.Duration, r *replica) {
 	c.log.dropShard(r.shard)
 	c.event(Event{Shard: r.shard, Kind: Retired})
 	c.announce(now)
+	if c.cfg.Discard != nil {
+		c.gone = append(c.gone, goneStore{r.shard, c.newest})
+	}
 }
 
 // closed goes on with a replica that waited for its predecessor's store.
@@ -447,6 +456,7 @@ func (c *Core) settle(now time.Duration) {
 			c.retire(now, r)
 		}
 	}
+	c.discard()
 }
 
 // learn takes committees that a block of some shard made known.

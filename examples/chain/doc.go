@@ -94,7 +94,8 @@
 //
 // Evidence that a node has found and not yet filed is lost if it crashes. Who stakes has an account on the beacon; one in
 // another shard sends its tokens there first. One node serves one slot, once.
-// Blocks are not pruned. Sync of a shard whose whole
+// Blocks are not pruned, and the stores of replicas that are gone stay unless
+// Config.Discard removes them. Sync of a shard whose whole
 // committee changed several times while the node was away starts from a fresh
 // store. The blocks that a shard adds between the end of the beacon's epoch and
 // of its own are not paid for.

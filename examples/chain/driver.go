@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type NodeConfig struct {
 	Addr      string              // to listen on. "": any port of the loopback
 	Find      bool                // find the other nodes through Bootstrap; else SetAddr names them
 	Bootstrap []kad.Contact       // a few nodes to begin with; none at the very first
+	Discard   bool                // remove the stores of replicas that are gone, when they cannot serve as evidence any more
 	Follow    bool                // without a seat: join as an observer
 	Pool      *loop.Pool          // workers; may be shared between nodes of a process. nil: an own one
 
@@ -125,6 +127,11 @@ func (n *Node) claim() (held []shardkit.ShardID, err error) {
 		return nil, fmt.Errorf("chain: data directory: %w", err)
 	}
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), gonePrefix) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return nil, fmt.Errorf("chain: data directory: %w", err)
+			}
+		}
 		if s, gen, ok := parseStore(e.Name()); ok && e.IsDir() {
 			if _, known := n.gens[s]; !known {
 				held = append(held, s)
@@ -149,6 +156,9 @@ func (n *Node) assemble(held []shardkit.ShardID, records [][]byte) error {
 		core.Kad = &kad.Config{
 			ShardBits: max(1, bits.Len32(cfg.Genesis.Params.Shards-1)), Bootstrap: cfg.Bootstrap,
 		}
+	}
+	if cfg.Discard {
+		core.Discard = n.discard
 	}
 	if cfg.Tune != nil {
 		cfg.Tune(&core)
@@ -243,6 +253,46 @@ func (n *Node) open(s shardkit.ShardID, fresh bool) (ledger.Store, error) {
 	defer n.mu.Unlock()
 	n.stores = append(n.stores, st)
 	return st, nil
+}
+
+// gonePrefix marks a store that is being removed, so that what a crash leaves
+// of it is not taken for a store.
+const gonePrefix = "gone-"
+
+// discard removes all stores of a shard; the core calls it in a job, when they
+// are closed.
+func (n *Node) discard(s shardkit.ShardID) error {
+	n.mu.Lock()
+	last := n.gens[s]
+	n.mu.Unlock()
+	var gone []string
+	for gen := range last + 1 {
+		name := filepath.Join(n.cfg.Dir, storeName(s, gen))
+		to := filepath.Join(n.cfg.Dir, gonePrefix+storeName(s, gen))
+		if err := os.Rename(name, to); err == nil {
+			gone = append(gone, to)
+		} else if !errors.Is(err, os.ErrNotExist) {
+			n.cfg.Logger.Warn("store stays", "dir", name, "err", err)
+		}
+	}
+	if err := syncDir(n.cfg.Dir); err != nil {
+		return err
+	}
+	for _, dir := range gone {
+		if err := os.RemoveAll(dir); err != nil {
+			return err // the next start removes what is left
+		}
+	}
+	return nil
+}
+
+// syncDir makes renames in a directory durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // ID returns the node's id.

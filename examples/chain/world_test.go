@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,6 +44,7 @@ type world struct {
 	checked int                        // blocks whose tokens were checked
 	disks   map[shardkit.NodeID]map[shardkit.ShardID]*ledger.MemStore
 	old     []Copy // stores that were given up
+	gone    []Copy // stores that were discarded
 }
 
 type options struct {
@@ -60,6 +62,7 @@ type options struct {
 	stake    func(*estake.Params)                                         // changes the rules
 	twist    func(n *simNode, list []shardkit.Message) []shardkit.Message // makes liars
 	chunk    int                                                          // bytes of state in an answer
+	discard  bool                                                         // stores that are out of use
 	mutant   mutant
 	who      int // the node that has the mutant; -1: all
 }
@@ -230,6 +233,13 @@ func (w *world) add(id *simIdentity, i int, follow bool) {
 				}
 				return disks[s], nil
 			},
+		}
+		if w.opt.discard {
+			cfg.Discard = func(s shardkit.ShardID) error {
+				w.gone = append(w.gone, Copy{id.node, s, disks[s]})
+				delete(disks, s)
+				return nil
+			}
 		}
 		for s := range shardkit.ShardID(w.opt.shards) {
 			if disks[s] != nil {
@@ -438,7 +448,7 @@ func (w *world) audit() *Report {
 			}
 		}
 	}
-	for _, c := range w.old {
+	for _, c := range slices.Concat(w.old, w.gone) {
 		copies = append(copies, Copy{c.Node, c.Shard, c.Store.(*ledger.MemStore).Clone()})
 	}
 	rep, err := Audit(w.genesis, copies, w.wallet.accepted)
