@@ -1,6 +1,8 @@
 package fbft
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -30,6 +32,9 @@ func (c *Core) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) erro
 	case h.height < c.height || h.height == c.height && c.decided != nil:
 		return c.onOld(from, h, r)
 	case h.height == c.height:
+		if c.repeated(from, h.kind, msg) {
+			return nil
+		}
 		return c.onCurrent(from, h.kind, r)
 	case h.height == c.height+1:
 		return c.onNext(from, h, r, msg)
@@ -38,6 +43,23 @@ func (c *Core) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) erro
 	}
 	c.onFuture(from, h, msg)
 	return nil
+}
+
+// repeated recognises, before anything is decoded or copied, what the leader of
+// the view says again. Votes are recognised where they are filed.
+func (c *Core) repeated(from shardkit.NodeID, kind uint8, msg []byte) bool {
+	if from != c.committee.members[c.leader(c.view)].Node {
+		return false
+	}
+	switch kind {
+	case kindProposal:
+		return c.proposal != nil && bytes.Equal(c.proposal.raw, msg)
+	case kindCertificate:
+		const view = headingSize + 19 // behind want, version, phase, epoch, height
+		return c.prepared != nil && phaseOf(kind, msg) == Prepare && len(msg) >= view+8 &&
+			binary.BigEndian.Uint64(msg[view:]) == c.prepared.View
+	}
+	return false
 }
 
 // onCurrent takes a message of this height, which is not decided.

@@ -1,7 +1,7 @@
 package fbft
 
 import (
-	"slices"
+	"bytes"
 
 	"github.com/shardkit/shardkit"
 )
@@ -56,11 +56,14 @@ func (b *earlyBox) put(from shardkit.NodeID, h heading, msg []byte, stranger boo
 	if b.height != h.height {
 		*b = earlyBox{height: h.height}
 	}
-	e := early{from: from, slot: h.kind<<4 | byte(phase), data: clip(msg)}
-	same := func(o early) bool { return o.from == from && o.slot == e.slot }
-	if k := slices.IndexFunc(b.list, same); k >= 0 {
-		b.list[k] = e
-		return
+	slot := h.kind<<4 | byte(phase)
+	for k := range b.list {
+		if e := &b.list[k]; e.from == from && e.slot == slot {
+			if !bytes.Equal(e.data, msg) {
+				e.data = clip(msg)
+			}
+			return
+		}
 	}
 	if stranger {
 		if b.strangers == maxStrangers {
@@ -68,7 +71,7 @@ func (b *earlyBox) put(from shardkit.NodeID, h heading, msg []byte, stranger boo
 		}
 		b.strangers++
 	}
-	b.list = append(b.list, e)
+	b.list = append(b.list, early{from: from, slot: slot, data: clip(msg)})
 }
 
 // take empties the box and returns what is for a height.
