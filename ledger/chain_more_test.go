@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/internal/wire"
 	"github.com/shardkit/shardkit/ledger"
 )
 
@@ -224,6 +225,46 @@ func (p *brokenPipe) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b[:min(len(b), p.n)])
 	p.n -= n
 	return n, err
+}
+
+// TestSnapshotEndless is about a file that announces more than there can be:
+// it is refused by what it announces, not by reading it.
+func TestSnapshotEndless(t *testing.T) {
+	_, file := snapshot(t, 2)
+	start := bytes.IndexByte(file, '\n') + 1 // the length of the block
+	d := openChain(t, ledger.NewMemStore())
+	rest := &zeros{}
+	head := append(bytes.Clone(file[:start]), 0xff, 0xff, 0xff, 0xff)
+	require.ErrorIs(t, d.Import(io.MultiReader(bytes.NewReader(head), rest), trust(shardkit.Hash{})), wire.ErrLimit)
+	require.Less(t, rest.read, 1<<20)
+}
+
+// zeros is a reader without end.
+type zeros struct{ read int }
+
+func (z *zeros) Read(b []byte) (int, error) {
+	if z.read += len(b); z.read > 1<<26 {
+		return 0, errBroken
+	}
+	return len(b), nil
+}
+
+// TestInitAtRefuses gives a restored state that is not the block's.
+func TestInitAtRefuses(t *testing.T) {
+	c, _ := snapshot(t, 3)
+	head, _ := c.Head()
+	for _, change := range []func(h *ledger.Header){
+		func(h *ledger.Header) { h.State[0]++ },
+		func(h *ledger.Header) { h.Height++ },
+		func(h *ledger.Header) { h.Chain[0]++ },
+	} {
+		b := &ledger.Block{Header: head}
+		change(&b.Header)
+		d := openChain(t, ledger.NewMemStore())
+		require.Error(t, d.InitAt(b, c.State()))
+		_, ok := d.Head()
+		require.False(t, ok)
+	}
 }
 
 // TestSnapshotBroken breaks the file's medium, not the file.

@@ -228,6 +228,68 @@ func TestChainDamage(t *testing.T) {
 	}
 }
 
+// TestChainMixed opens stores whose parts are whole, but of different heights.
+func TestChainMixed(t *testing.T) {
+	store := ledger.NewMemStore()
+	c := openChain(t, store)
+	grow(t, c, 2)
+	older := store.Clone()
+	grow(t, c, 3)
+	mixed := func(what, lo, hi string) {
+		s := store.Clone()
+		old := contents(t, older, lo, hi)
+		sets := func(yield func(k, v []byte) bool) {
+			for k, v := range old {
+				if !yield([]byte(k), []byte(v)) {
+					return
+				}
+			}
+		}
+		require.NoError(t, s.Apply(sets, byteKeys(maps.All(map[string][]byte{lo: []byte(hi)}))))
+		_, err := ledger.OpenChain(s, chainConfig)
+		var damage *ledger.DamageError
+		require.ErrorAs(t, err, &damage, what)
+	}
+	mixed("state of the block before", "s/", "s0")
+	mixed("head of the block before", "c/head", "c/head0")
+	mixed("blocks of the block before", "c/h/", "c/h0")
+
+	// Another block of the same height and state, and one of another height.
+	twin := older.Clone()
+	d := openChain(t, twin)
+	b, st := next(t, d)
+	b.Header.Time += 5
+	require.NoError(t, d.Commit(b, st, nil))
+	record := func(s ledger.Store, h byte) []byte {
+		v, ok, err := s.Get(append([]byte("c/h/"), 0, 0, 0, 0, 0, 0, 0, h), nil)
+		require.NoError(t, err)
+		require.True(t, ok)
+		return v
+	}
+	for _, tc := range []struct {
+		at     byte
+		record []byte
+	}{{3, record(twin, 3)}, {1, record(store, 2)}} {
+		s := store.Clone()
+		require.NoError(t, s.Apply(byteKeys(maps.All(map[string][]byte{"c/h/\x00\x00\x00\x00\x00\x00\x00" + string(tc.at): tc.record})), nil))
+		e, err := ledger.OpenChain(s, chainConfig)
+		if err == nil {
+			_, err = e.HeaderAt(shardkit.Height(tc.at))
+		}
+		require.ErrorAs(t, err, new(*ledger.DamageError), "block %d", tc.at)
+	}
+
+	first := func(h byte) ledger.Store {
+		s := store.Clone()
+		require.NoError(t, s.Apply(byteKeys(maps.All(map[string][]byte{"c/first": {0, 0, 0, 0, 0, 0, 0, h, 1}})), nil))
+		return s
+	}
+	_, err := ledger.OpenChain(first(3), chainConfig)
+	require.NoError(t, err)
+	_, err = ledger.OpenChain(first(4), chainConfig)
+	require.ErrorAs(t, err, new(*ledger.DamageError))
+}
+
 func damages(v []byte) [][]byte {
 	out := [][]byte{nil, {}, v[:len(v)-1], append(v[:len(v):len(v)], 0)}
 	for _, i := range []int{0, len(v) / 2, len(v) - 1} {

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/internal/wire"
 	"github.com/shardkit/shardkit/ledger"
 )
 
@@ -94,6 +95,21 @@ func TestBodyCodec(t *testing.T) {
 	_, err := b.AppendBinary(nil)
 	require.Error(t, err)
 	require.Zero(t, b.Hash())
+}
+
+// TestBodyLimits: size is looked at first, numbers before anything is made.
+func TestBodyLimits(t *testing.T) {
+	long := make([]byte, ledger.MaxBody+1)
+	_, err := ledger.DecodeBody(long)
+	require.ErrorIs(t, err, wire.ErrLimit)
+	require.ErrorIs(t, new(ledger.Body).UnmarshalBinary(long), wire.ErrLimit)
+	_, err = (&ledger.Body{Items: make([][]byte, ledger.MaxItems+1)}).AppendBinary(nil)
+	require.Error(t, err)
+	for _, many := range [][]byte{{1, 'B', 0xff, 0xff, 0xff, 0xff}, {1, 'B', 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}} {
+		allocated := testing.AllocsPerRun(1, func() { _, err = ledger.DecodeBody(many) })
+		require.ErrorIs(t, err, wire.ErrLimit)
+		require.Less(t, allocated, 20.0)
+	}
 }
 
 func TestBlockCodec(t *testing.T) {

@@ -99,6 +99,11 @@ func TestTransactionCodec(t *testing.T) {
 				require.Error(t, new(ledger.Transaction).UnmarshalBinary(enc[:i]), "cut at %d", i)
 			}
 			require.Error(t, new(ledger.Transaction).UnmarshalBinary(append(bytes.Clone(enc), 0)))
+			for _, at := range []int{0, 2} { // format, authorisation
+				bad := bytes.Clone(enc)
+				bad[at] += 2
+				require.Error(t, new(ledger.Transaction).UnmarshalBinary(bad))
+			}
 			data := bytes.Clone(enc)
 			require.NoError(t, got.UnmarshalBinary(data))
 			clear(data)
@@ -136,6 +141,14 @@ func TestTransactionID(t *testing.T) {
 	}
 	again := tx.Unsigned()
 	require.Equal(t, tx.ID(), again.ID(), "signatures are not part of the id")
+	// A decoded one remembers its id; what is made from it does not.
+	var decoded ledger.Transaction
+	require.NoError(t, decoded.UnmarshalBinary(encode(t, tx)))
+	again = decoded.Unsigned()
+	again.Nonce++
+	again.From[0]++
+	note("made from a decoded one", &again)
+	require.NotEqual(t, decoded.Sender(), again.Sender())
 }
 
 func TestTransactionMalformed(t *testing.T) {
