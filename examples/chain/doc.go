@@ -50,7 +50,7 @@
 // Links of one source are consecutive in every shard, not only in the beacon,
 // and a run of headers never crosses an epoch's first block: its last block has
 // its own certificate. Committees are kept in the state until every source has
-// been linked past their epoch.
+// been linked past their epoch; on the beacon, as long as evidence counts.
 //
 // # Stakes
 //

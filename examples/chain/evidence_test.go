@@ -3,6 +3,7 @@ package chain
 import (
 	"crypto/ed25519"
 	"encoding/hex"
+	"flag"
 	"testing"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 	"github.com/shardkit/shardkit/internal/wire"
 	"github.com/shardkit/shardkit/ledger"
 )
+
+var storms = flag.Int("storms", 3, "seeds of the test of a double voter in bad weather")
 
 // doubleVotes makes a node sign every commit vote of view 0 twice: once for
 // the block, once for another.
@@ -254,4 +257,23 @@ func FuzzEvidenceProof(f *testing.F) {
 		raw, _ := d.ev.AppendBinary(nil)
 		return EvidenceProof(d.shard, raw)
 	})
+}
+
+// TestDoubleVoteStorm: the same in bad weather. The shards outlive it, and
+// nobody else is punished.
+func TestDoubleVoteStorm(t *testing.T) {
+	for seed := range uint64(*storms) {
+		var w *world
+		liar := int(seed % 10)
+		w = newWorld(t, options{
+			seed: 500 + seed, shards: 2, nodes: 10, net: storm(seed),
+			twist: doubleVotes(func() *simIdentity { return w.ids[liar] }),
+		})
+		require.Empty(t, w.play(3*time.Second, 60*time.Second), "seed %d", seed)
+		banned := func() bool { return w.beacon() != nil && w.verdict(liar).Reason == estake.Banned }
+		require.True(t, w.net.RunUntil(banned, w.net.Now()+20*time.Second), "seed %d: %s", seed, w.status())
+		for i := range w.ids {
+			require.Equal(t, i == liar, w.verdict(i).Reason == estake.Banned, "seed %d node %d", seed, i)
+		}
+	}
 }
