@@ -3,6 +3,7 @@ package fbft
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"testing"
 
 	"github.com/shardkit/shardkit"
@@ -200,6 +201,43 @@ func FuzzCommittee(f *testing.F) {
 		c := &Committee{members: members, quorum: quorum}
 		if got := c.appendTo(nil); !bytes.Equal(got, b) {
 			t.Fatalf("%x recodes to %x", b, got)
+		}
+	})
+}
+
+func sampleAnswer() []byte {
+	ct := sampleCertificate(Commit, 3)
+	ct.Block = BlockHash([]byte("header"))
+	return appendTold(nil, 9, []told{{header: []byte("header"), cert: ct}})
+}
+
+func TestGoldenAnswer(t *testing.T) {
+	b := sampleAnswer()
+	if got := hex.EncodeToString(b); got != goldenAnswer {
+		t.Errorf("%s", got)
+	}
+	for cut := range b {
+		if _, _, err := readTold(b[:cut], 100); err == nil {
+			t.Errorf("cut to %d bytes and accepted", cut)
+		}
+	}
+	if _, _, err := readTold(append(b, 0), 100); err == nil {
+		t.Error("accepted with a trailing byte")
+	}
+	if _, _, err := readTold(sampleAnswer(), 5); err == nil {
+		t.Error("accepted with a header that is too long")
+	}
+	if _, _, err := readTold(appendTold(nil, 9, []told{{header: []byte("other"), cert: sampleCertificate(Commit, 3)}}), 100); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a header of another block: %v", err)
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add(sampleAnswer())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, top, err := readTold(b, 100)
+		if err == nil && !bytes.Equal(appendTold(nil, top, list), b) {
+			t.Error("encodes to something else")
 		}
 	})
 }

@@ -63,11 +63,13 @@ type NodeConfig struct {
 	// after a restart.
 	Log     *Log
 	Records [][]byte
-	Send    func(shardkit.Message) error // must not block; what it loses is repeated
-	Late    bool                         // Propose is handed late votes; see Core.CollectLate
-	Queue   int                          // messages that may wait. 0: 8192
-	Events  Events
-	Logger  *slog.Logger // nil: silent
+	// Send must not block; what it loses is repeated. Data may be shared with
+	// other messages: it is only read.
+	Send   func(shardkit.Message) error
+	Late   bool // Propose is handed late votes; see Core.CollectLate
+	Queue  int  // messages that may wait. 0: 8192
+	Events Events
+	Logger *slog.Logger // nil: silent
 }
 
 // NodeStats counts what a Node did.
@@ -237,9 +239,7 @@ func (n *Node) refused(from shardkit.NodeID, err error) {
 // to the application.
 func (n *Node) effects() loop.Effects {
 	e := n.core.Ready()
-	for i := range e.Messages {
-		e.Messages[i].Data = append([]byte{nodeCore}, e.Messages[i].Data...)
-	}
+	frame(e.Messages)
 	out := loop.Effects{Records: e.Records, Seq: e.Seq, Messages: e.Messages, Jobs: e.Jobs}
 	if !n.committing && len(n.ended) == 0 {
 		out.Prune = e.Prune
@@ -279,6 +279,19 @@ func (n *Node) effects() loop.Effects {
 		n.seek()
 	}
 	return out
+}
+
+// frame puts the node's mark before what the core sends. Messages that share
+// their bytes, as those to all members do, go on sharing them.
+func frame(list []shardkit.Message) {
+	var last, framed []byte
+	for i := range list {
+		m := &list[i]
+		if len(last) == 0 || &m.Data[0] != &last[0] || len(m.Data) != len(last) {
+			last, framed = m.Data, append([]byte{nodeCore}, m.Data...)
+		}
+		m.Data = framed
+	}
 }
 
 func tell[T any](f func(T), v T) {

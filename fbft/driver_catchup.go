@@ -261,12 +261,20 @@ func (n *Node) past(h shardkit.Height) *Decided {
 
 // tell sends decided blocks, with how far this node is itself.
 func (n *Node) tell(to shardkit.NodeID, list ...*Decided) {
-	data := wire.AppendU64([]byte{nodeTell}, uint64(n.core.height))
-	data = wire.AppendU32(data, uint32(len(list)))
-	for _, d := range list {
-		data = d.Certificate.appendTo(wire.AppendBytes(data, d.Header))
+	told := make([]told, len(list))
+	for i, d := range list {
+		told[i].header, told[i].cert = d.Header, d.Certificate
 	}
-	_ = n.cfg.Send(shardkit.Message{To: to, Class: shardkit.ClassSync, Data: data}) // the peer asks again
+	_ = n.cfg.Send(shardkit.Message{To: to, Class: shardkit.ClassSync,
+		Data: appendTold([]byte{nodeTell}, n.core.height, told)}) // the peer asks again
+}
+
+func appendTold(b []byte, top shardkit.Height, list []told) []byte {
+	b = wire.AppendU32(wire.AppendU64(b, uint64(top)), uint32(len(list)))
+	for _, t := range list {
+		b = t.cert.appendTo(wire.AppendBytes(b, t.header))
+	}
+	return b
 }
 
 // told takes an answer. The certificates are for the core to verify, each when
@@ -274,7 +282,7 @@ func (n *Node) tell(to shardkit.NodeID, list ...*Decided) {
 // may tell, of later ones only who has been asked, be it about an earlier one: it
 // does not say the same again soon.
 func (n *Node) told(now time.Duration, from shardkit.NodeID, body []byte) error {
-	list, top, err := n.readTold(body)
+	list, top, err := readTold(body, n.core.cfg.MaxHeader)
 	if err != nil {
 		return fmt.Errorf("fbft: node: answer: %w", err)
 	}
@@ -320,11 +328,11 @@ func (n *Node) told(now time.Duration, from shardkit.NodeID, body []byte) error 
 	return n.core.acceptFrom(now, from, current.cert)
 }
 
-func (n *Node) readTold(body []byte) (list []told, top shardkit.Height, err error) {
-	r := wire.NewReader(body)
+func readTold(b []byte, maxHeader int) (list []told, top shardkit.Height, err error) {
+	r := wire.NewReader(b)
 	top = shardkit.Height(r.U64())
 	for range r.Count(maxTold, 4) {
-		t := told{header: clip(r.Bytes(n.core.cfg.MaxHeader)), cert: readCertificate(r)}
+		t := told{header: clip(r.Bytes(maxHeader)), cert: readCertificate(r)}
 		if r.Err() != nil {
 			break
 		}

@@ -78,62 +78,10 @@ func (l *ledger) height() int {
 	return len(l.blocks)
 }
 
-// Example runs four nodes in memory until each has decided three blocks.
-func Example() {
-	var members []fbft.Member
-	var keys [][]byte
-	for i := range 4 {
-		key := []byte{byte('a' + i)} // in earnest: a public key of package bls
-		keys = append(keys, key)
-		members = append(members, fbft.Member{Node: shardkit.NodeID{byte(i + 1)}, Key: key, Weight: 1})
-	}
-	committee, err := fbft.NewCommittee(members, 0, fbfttest.Fake(keys))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	nodes := make([]*fbft.Node, 4)
-	index := map[shardkit.NodeID]int{}
-	var done sync.WaitGroup
-	done.Add(4)
-	for i, m := range members {
-		index[m.Node] = i
-		app := &ledger{committee: committee, limit: 3, commit: func(d fbft.Decided) {
-			if d.Height == 3 {
-				done.Done()
-			}
-		}}
-		nodes[i], err = fbft.NewNode(fbft.NodeConfig{
-			Core:  fbft.Config{Chain: shardkit.Hash{1}, Self: m.Node, Signer: fbfttest.FakeSigner(keys[i])},
-			App:   app,
-			Start: fbft.Start{Height: 1, Committee: committee},
-			Send: func(msg shardkit.Message) error { // in earnest: a network
-				return nodes[index[msg.To]].Deliver(m.Node, msg.Data)
-			},
-		})
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-	}
-	var running sync.WaitGroup
-	for _, n := range nodes {
-		running.Go(func() { _ = n.Run(context.Background()) })
-	}
-	done.Wait()
-	for _, n := range nodes {
-		n.Close()
-	}
-	running.Wait()
-	fmt.Println("four nodes, three blocks each")
-	// Output: four nodes, three blocks each
-}
-
 // cluster is nodes in memory.
 type cluster struct {
 	nodes []*fbft.Node
 	apps  []*ledger
-	stop  context.CancelFunc
 	wait  sync.WaitGroup
 	mu    sync.RWMutex // of nodes
 }
@@ -175,6 +123,14 @@ func blsScheme(tb testing.TB, n int) scheme {
 
 func newCluster(tb testing.TB, n int, s scheme, limit shardkit.Height, edit func(i int, cfg *fbft.NodeConfig)) *cluster {
 	tb.Helper()
+	c := idleCluster(tb, n, s, limit, edit)
+	c.start()
+	return c
+}
+
+// idleCluster is a cluster that start starts.
+func idleCluster(tb testing.TB, n int, s scheme, limit shardkit.Height, edit func(i int, cfg *fbft.NodeConfig)) *cluster {
+	tb.Helper()
 	var members []fbft.Member
 	index := map[shardkit.NodeID]int{}
 	for i := range n {
@@ -187,8 +143,6 @@ func newCluster(tb testing.TB, n int, s scheme, limit shardkit.Height, edit func
 		tb.Fatal(err)
 	}
 	c := &cluster{nodes: make([]*fbft.Node, n)}
-	ctx, stop := context.WithCancel(context.Background())
-	c.stop = stop
 	for i := range n {
 		app := &ledger{committee: committee, limit: limit}
 		c.apps = append(c.apps, app)
@@ -203,7 +157,7 @@ func newCluster(tb testing.TB, n int, s scheme, limit shardkit.Height, edit func
 				if to == nil {
 					return errors.New("down")
 				}
-				return to.Deliver(members[i].Node, bytes.Clone(m.Data))
+				return to.Deliver(members[i].Node, m.Data)
 			},
 		}
 		if edit != nil {
@@ -213,14 +167,16 @@ func newCluster(tb testing.TB, n int, s scheme, limit shardkit.Height, edit func
 			tb.Fatal(err)
 		}
 	}
-	for _, node := range c.nodes {
-		c.wait.Go(func() { _ = node.Run(ctx) })
-	}
 	return c
 }
 
+func (c *cluster) start() {
+	for _, node := range c.nodes {
+		c.wait.Go(func() { _ = node.Run(context.Background()) })
+	}
+}
+
 func (c *cluster) close() {
-	c.stop()
 	for _, n := range c.nodes {
 		n.Close()
 	}
@@ -356,7 +312,10 @@ func (*failing) Commit(context.Context, fbft.Decided) (fbft.Start, error) {
 	return fbft.Start{}, errDisk
 }
 
-// BenchmarkBlocks decides empty blocks in memory, one height at a time.
+// BenchmarkBlocks decides empty blocks in memory, one height at a time, all
+// replicas on this machine's processors. x-certificate is the time of a height,
+// and x-cpu the processor time of all replicas together, over that of one
+// verification of a certificate in the same run.
 func BenchmarkBlocks(b *testing.B) {
 	for _, n := range []int{4, 16, 100} {
 		b.Run(fmt.Sprintf("replicas=%d/scheme=counting", n), func(b *testing.B) { benchBlocks(b, n, counting(n), false) })
@@ -371,7 +330,7 @@ func benchBlocks(b *testing.B, n int, s scheme, crypto bool) {
 		one = certificateTime(b, n, s)
 	}
 	done := make(chan struct{}, n)
-	c := newCluster(b, n, s, shardkit.Height(b.N), func(i int, cfg *fbft.NodeConfig) {
+	c := idleCluster(b, n, s, shardkit.Height(b.N), func(i int, cfg *fbft.NodeConfig) {
 		cfg.App.(*ledger).commit = func(d fbft.Decided) {
 			if d.Height == shardkit.Height(b.N) {
 				done <- struct{}{}
@@ -381,6 +340,7 @@ func benchBlocks(b *testing.B, n int, s scheme, crypto bool) {
 	})
 	cpu := cpuTime()
 	b.ResetTimer()
+	c.start()
 	for range n {
 		<-done
 	}
