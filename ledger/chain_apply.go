@@ -13,7 +13,7 @@ import (
 var ErrInvalid = errors.New("invalid block")
 
 // Rules are what a shard's blocks obey: enough to execute one from its header
-// and body. A composition whose blocks do more hooks it in with Before and
+// and body, and to build one. A composition whose blocks do more hooks it in with Before and
 // After.
 type Rules struct {
 	Shards     uint32          // of the chain. 0: 1
@@ -25,8 +25,9 @@ type Rules struct {
 	// Outbox makes the outbox of a block, with sequence numbers from the state.
 	// nil: numbers start at 0, for a chain of one shard.
 	Outbox func(s KV) (*xshard.Outbox, error)
-	// Before runs before the transactions, with the body's items; After runs
-	// behind them, with the fees to be credited. They return an error that
+	// Before runs before the transactions, with the body's items, and gives the
+	// receipts that they bring to Receive; After runs behind them, with the fees
+	// to be credited. They return an error that
 	// wraps ErrInvalid for a block that is not allowed, any other if the state
 	// fails. nil: items are not allowed, and fees go to the Sink.
 	Before func(ctx *Context, s KV, items [][]byte, out *xshard.Outbox) error
@@ -73,7 +74,7 @@ func (r *Rules) Execute(h *Header, body []byte, st *Stage) (*Executed, error) {
 }
 
 // Build makes a block: it picks from the candidates, whose signatures were
-// checked, what Execute will allow on the same stage. h is the header but for
+// checked, what Execute will allow on another stage of the same state. h is the header but for
 // what comes of execution: Body, State and Outbox. Limits.Bytes is for the
 // transactions; there is as much as the items leave. An error that wraps
 // ErrInvalid says that Before or After refuse, any other that the state fails or
