@@ -27,9 +27,9 @@ type Rules struct {
 	Outbox func(s KV) (*xshard.Outbox, error)
 	// Before runs before the transactions, with the body's items, and gives the
 	// receipts that they bring to Receive; After runs behind them, with the fees
-	// to be credited. They return an error that
-	// wraps ErrInvalid for a block that is not allowed, any other if the state
-	// fails. nil: items are not allowed, and fees go to the Sink.
+	// to be credited. They return an error that wraps ErrInvalid for a block that
+	// is not allowed, any other if the state fails. nil: items are not allowed,
+	// and fees go to the Sink.
 	Before func(ctx *Context, s KV, items [][]byte, out *xshard.Outbox) error
 	After  func(ctx *Context, s KV, fees uint64, out *xshard.Outbox) error
 }
