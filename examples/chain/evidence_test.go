@@ -59,6 +59,9 @@ func doubleVotes(liar func() *simIdentity) func(*simNode, []shardkit.Message) []
 // nobody else is.
 func TestDoubleVote(t *testing.T) {
 	for _, real := range []bool{false, true} {
+		if real && (raceEnabled || testing.Short()) {
+			break
+		}
 		var w *world
 		opt := options{seed: 51, shards: 2, nodes: 10, real: real}
 		var liar int
@@ -262,7 +265,11 @@ func FuzzEvidenceProof(f *testing.F) {
 // TestDoubleVoteStorm: the same in bad weather. The shards outlive it, and
 // nobody else is punished.
 func TestDoubleVoteStorm(t *testing.T) {
-	for seed := range uint64(*storms) {
+	n := uint64(*storms)
+	if raceEnabled || testing.Short() {
+		n = min(n, 1)
+	}
+	for seed := range n {
 		var w *world
 		liar := int(seed % 10)
 		w = newWorld(t, options{

@@ -13,6 +13,9 @@ import (
 // TestHops walks a real chain's hops, with the signatures in one batch and one
 // by one: what is wrong is found, and so is what is good before it.
 func TestHops(t *testing.T) {
+	if raceEnabled {
+		t.Skip("signatures are ten times as slow, and nothing here is concurrent")
+	}
 	w := newWorld(t, options{seed: 81, shards: 1, nodes: 4, blocks: 6, accounts: 1, real: true})
 	w.wallet.stopped = true
 	var run []statesync.Hop
