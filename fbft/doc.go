@@ -5,12 +5,18 @@
 // # Model
 //
 // A committee has total weight W and quorum q (default: the least above 2W/3).
-// Members whose weight is below 2q−W may be Byzantine and do anything their
-// keys allow: no two blocks are then decided at one height. Blocks are decided
-// as long as the network is eventually timely and weight q is honest and up.
-// Once weight W−q+1 is silent, nothing is decided any more. With 600 shares:
-// safe below 202, live below 200. If logs of weight W−q+1 are lost in one
-// shard, it stops for ever, because who has lost its log does not vote.
+// Two bounds follow from q, and moving it trades one for the other:
+//
+//   - Safety: two quorums share weight 2q−W at least (Committee.Fork). As long as
+//     Byzantine members, which do anything their keys allow, weigh less, no two
+//     blocks are decided at one height.
+//   - Liveness: once weight W−q+1 (Committee.Amplify) is silent, nothing is
+//     decided any more. As long as less is, Byzantine members included, and the
+//     network is eventually timely, blocks are decided.
+//
+// With 600 shares: a fork takes 202, a standstill 200. A standstill is for ever if
+// logs of that weight are lost in one shard, because who has lost its log does not
+// vote.
 //
 // The network may delay, lose, repeat and reorder; peers are authenticated by
 // the transport. Disks keep what they said they had written. Clocks need not
@@ -43,6 +49,11 @@
 // certificate also rides on the next ANNOUNCE and on reports, and is the
 // answer to everybody that is still at work on a decided height.
 //
+// LATE, member to leaders to come: its COMMIT, if the certificate by which the
+// next height goes is one without it. It decides nothing; a chain that pays for
+// votes can put it in a later header (CollectLate), so that who is far away is
+// paid like the others.
+//
 // REPORT, member to all, when the timer of its view runs out or when reports
 // of weight W−q+1 show that an honest member has gone ahead: "I go to view w;
 // the highest view in which I hold a prepared block is v", or none. To the
@@ -57,7 +68,10 @@
 //
 // # Why two blocks are never decided
 //
-// Let view v be the lowest that decides, say A: members of weight q signed
+// Within a view: two quorums of COMMIT share an honest member, which signed one
+// COMMIT in it, on a prepared certificate; and so it is with PREPARE.
+//
+// Over views: let v be the lowest that decides, say A: members of weight q signed
 // COMMIT(v, A), so each honest one of them held A and the certificate of (v, A)
 // on disk. Take the first later view w in which another block is prepared.
 // Its NEWVIEW has reports for w of weight q; one of them is by an honest member
@@ -73,6 +87,12 @@
 // decides (two-phase protocols that wait for the lock instead stall when its
 // owner is outside the quorum).
 //
+// So each message has its part in it. ANNOUNCE and NEWVIEW bind nobody: what they
+// allow is checked by who prepares. PREPARE gives a view one block; COMMIT after
+// the lock makes that block what every later quorum reports; REPORT closes the
+// views below it; and COMMITTED, LATE and repetitions only carry signatures that
+// somebody has made before.
+//
 // # Why blocks are decided
 //
 // A view is entered on reports of it or any higher one with quorum weight, on a
@@ -86,10 +106,19 @@
 // has reports of all honest members for its view, with the certificates they
 // claim, and the claimed body can be had from whoever claimed it.
 //
-// Every core repeats, every Resend, its latest report and its latest vote, as
-// leader also what it proposed and prepared. Nothing is assumed of the
-// transport. View 0 of an idle height makes no noise: its timer runs only once
-// there is an announcement, a report of another member, or Work.
+// No message is needed that its sender does not repeat. Every core sends again,
+// every Resend, its latest report and its latest vote, as leader also what it
+// proposed and prepared; and whoever is told a vote or report for a height that
+// it knows to be decided answers with the certificate. So nothing is assumed of
+// the transport, but that it delivers some of many copies.
+//
+// When nothing is lost no timer is needed either. What comes for one of the next
+// few heights is kept until that begins. A replica that is too slow even for that
+// is told by Ready.Behind, and asks: a Node gets the blocks, and at the height
+// where the others are has them say again what it could not keep.
+//
+// View 0 of an idle height makes no noise: its timer runs only once there is an
+// announcement, a report of another member, or Work.
 //
 // # Change of committee
 //
@@ -108,6 +137,14 @@
 // but not its log must set VoteFrom beyond every height at which the key may
 // have voted: the first block of the second epoch after one whose certified
 // time is later than the restart is safe.
+//
+// # Who leads
+//
+// Config.Leader is a Rotation, which every receiver evaluates: another leader at
+// each height and view by weight (the default), one for k heights (Every), owners
+// in turn whatever number of members each has (ByOwner), or drawn from the
+// randomness of the epoch (Draw). Safety does not depend on it. Liveness needs
+// that honest leaders come up among the views.
 //
 // # Evidence
 //
@@ -137,6 +174,16 @@
 //
 // Package fbfttest has what tests of either need.
 //
+// # What it costs
+//
+// In the normal case a height is five messages in a row: its leader sends three
+// to each member and gets two, the two other collectors of COMMIT send and get one
+// each, and everybody else sends four and gets five. A vote that is kept costs one
+// allocation, the copy of its signature, and its verification is shared with all
+// others of its quorum; what is old or said twice costs none. A peer can make a
+// replica keep one vote of each phase and one report at its height, one message
+// of each kind at the next four, and run one check of each kind at a time.
+//
 // # What it does not do
 //
 // It does not move bodies, hold transactions or execute; it does not choose
@@ -145,13 +192,24 @@
 // # Deviations from the published FBFT
 //
 // Harmony's paper [1] describes the normal case and the view change in outline.
-// Beyond it, here: votes sign view, phase, height, shard and committee, and
-// PREPARE its NEWVIEW; what a report claims is held and durable; nothing is
-// signed below a reported view; COMMIT goes to three collectors; views are
-// entered by reports and not by the clock; everything is repeated. The locking
-// follows PBFT [2] with certificates in place of message sets, the
-// amplification of reports Bracha [3] as [2] uses it, and idle heights make no
-// views.
+// Beyond it, here:
+//
+//   - Votes sign view, phase, height, shard and committee, and PREPARE its
+//     NEWVIEW: an old certificate cannot pass for a new one, a fork can be
+//     attributed.
+//   - What a report claims is held and durable: a claim whose block nobody has
+//     would bind the shard to nothing.
+//   - Nothing is signed below a reported view: else a certificate that was delayed
+//     could be committed behind the back of a view change.
+//   - COMMIT goes to three collectors: one leader alone could keep a decision to
+//     itself.
+//   - Views are entered by reports and not by the clock, which nobody shares.
+//   - Everything is repeated, decided heights are answered for, and idle heights
+//     make no views.
+//   - Weight is counted, never heads, and leaders may be drawn.
+//
+// The locking follows PBFT [2] with certificates in place of message sets, the
+// amplification of reports Bracha [3] as [2] uses it.
 //
 // # References
 //

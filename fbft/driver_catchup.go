@@ -127,7 +127,7 @@ func (n *Node) seek() {
 	switch {
 	case pending:
 	case lost:
-		n.ask(h)
+		n.ask(h, !n.core.voter)
 	case missed && !ahead:
 		clear(u.ahead)
 		for _, m := range n.core.committee.members {
@@ -145,8 +145,10 @@ func (n *Node) unknown() bool {
 	return len(n.ended) > 0 && n.ended[0].Header == nil && n.ended[0].Known == nil && n.judging[n.ended[0].Hash] == nil
 }
 
-// overdue asks the next one if nothing has come of height h. Who did not answer
-// has to claim again that it is ahead.
+// overdue asks the next one if nothing has come of height h, or what came does
+// not hold. What a peer has said of its height is not forgotten: its answer may
+// have been lost, and in a quiet network nobody says it again. But it may be
+// lying, and others have gone on without saying so: from here all have a turn.
 func (n *Node) overdue(h shardkit.Height) {
 	u := &n.catchUp
 	u.waiting = false
@@ -155,24 +157,23 @@ func (n *Node) overdue(h shardkit.Height) {
 		return
 	}
 	if u.expect == h {
-		delete(u.ahead, u.asked)
 		u.expect = 0
 	}
 	u.told = slices.DeleteFunc(u.told, func(t told) bool { return t.cert.Height == h && n.core.decided == nil })
-	n.ask(h)
+	n.ask(h, true)
 	n.seek()
 }
 
 // ask asks the next member that should know how height h ended: one that says
-// it is past it, or that signed its certificate; any, if this replica only
-// follows.
-func (n *Node) ask(h shardkit.Height) {
+// it is past it, or that signed its certificate; or just the next one, if this
+// replica only follows, or those who should know did not say.
+func (n *Node) ask(h shardkit.Height, anyone bool) {
 	u, members := &n.catchUp, n.core.committee.members
 	for range members {
 		u.turn = (u.turn + 1) % len(members)
 		peer := members[u.turn].Node
 		signed := n.core.decided != nil && n.core.decided.Signers.Has(u.turn)
-		if peer != n.cfg.Core.Self && (u.ahead[peer].height > h || signed || !n.core.voter) {
+		if peer != n.cfg.Core.Self && (u.ahead[peer].height > h || signed || anyone) {
 			u.asked, u.expect = peer, h
 			n.question(peer, h)
 			return
@@ -301,9 +302,7 @@ func (n *Node) told(now time.Duration, from shardkit.NodeID, body []byte) error 
 		if at == h {
 			current = t
 		}
-		same := func(o told) bool {
-			return o.cert.Height == at && (o.from == from || o.cert.Block == t.cert.Block && at > h)
-		}
+		same := func(o told) bool { return o.cert.Height == at && o.from == from }
 		if slices.ContainsFunc(u.told, same) {
 			continue
 		}

@@ -1,6 +1,7 @@
 package fbft_test
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -121,5 +122,49 @@ func TestNodeReturnsToAQuietNetwork(t *testing.T) {
 	deaf.Store(false)
 	c.apps[3] = late
 	c.nodes[3].Work() // somebody hands it a transaction
+	c.reach(t, limit)
+}
+
+// TestNodeCatchesUpAmongLiars is TestNodeCatchesUpAtOnce with one peer that
+// answers with false certificates and one that does not answer: both cost
+// Resends, and none but the first may be blamed.
+func TestNodeCatchesUpAmongLiars(t *testing.T) {
+	const slept, limit, tell = 11, 15, 2
+	var app *slow
+	c := newCluster(t, 4, counting(4), limit, func(i int, cfg *fbft.NodeConfig) {
+		patient(cfg)
+		cfg.Core.Resend = 20 * time.Millisecond
+		cfg.Core.Leader = func(_ *fbft.Committee, h shardkit.Height, _ uint64) int {
+			if h > slept {
+				return 3
+			}
+			return int(h % 3)
+		}
+		send := cfg.Send
+		cfg.Send = func(m shardkit.Message) error {
+			switch {
+			case m.Data[0] == tell && i == 1:
+				return nil
+			case m.Data[0] == tell && i == 2:
+				m.Data = bytes.Clone(m.Data)
+				m.Data[len(m.Data)-1] ^= 1
+			}
+			return send(m)
+		}
+		if i == 3 {
+			app = newSlow(cfg.App)
+			cfg.App = app
+			cfg.Events.Blame = func(b fbft.Blame) {
+				if b.Peer != (shardkit.NodeID{3, 0}) {
+					t.Errorf("%v blamed for %s", b.Peer, b.What)
+				}
+			}
+		}
+	})
+	defer c.close()
+	c.apps[3] = c.apps[0] // not yet
+	c.reach(t, slept)
+	close(app.free)
+	c.apps[3] = app.ledger
 	c.reach(t, limit)
 }
