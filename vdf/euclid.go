@@ -15,7 +15,8 @@ import "math/bits"
 // the first stage the matrix is applied to the 128 leading bits, the second
 // stage takes the new leading 64 bits, and the product of both matrices, whose
 // entries have 63 bits, is applied to all limbs at once: some 62 bits of
-// progress for one pass over the numbers.
+// progress for one pass over the numbers. The next round needs the remainders,
+// but not the cofactors: their pass runs while it divides.
 //
 // Why no remainder turns negative. Let x, y be the leading bits, X = x + dx and
 // Y = y + dy the true values in the same unit. After some steps of a stage the
@@ -36,8 +37,9 @@ import "math/bits"
 // the remainder before it. That is as good: the matrices are unimodular
 // whatever the quotients, and the next division puts the order right.
 //
-// A pass writes to the other of two generations of buffers. Nothing is copied,
-// and no pointer is written: that costs dear while the garbage collector runs.
+// A pass over the remainders writes to the other of two generations of buffers.
+// Nothing is copied, and no pointer is written: while the garbage collector
+// runs, that costs dear.
 type euclid struct {
 	r   [2][2][]uint64 // r0 and r1 by generation
 	gen int
@@ -156,8 +158,9 @@ func leading(x []uint64, size, unit int) uint64 {
 // two halves of a word each, and whether the number of steps is odd. q is 1 if
 // there was no step.
 //
-// The time goes into the latency of the division. In its shadow, u makes its way
-// by one word for two steps.
+// The time goes into the latency of the divisions, each of which waits for the
+// one before. In their shadow u advances by a word for two steps, at hardly any
+// cost.
 func stage(x, y, limit uint64, u *pass) (p, q uint64, odd bool) {
 	p, q = 1<<32, 1
 	for {
@@ -258,8 +261,8 @@ func combine(x1, x0, y1, y0, pa, pb, qa, qb uint64, odd bool) (_, _, _, _ uint64
 	return ph, pl, qh, ql
 }
 
-// apply replaces the two remainders by the rows' combinations of them, and the
-// cofactors likewise. The entries are below 2^63.
+// apply replaces the two remainders by the rows' combinations of them, and
+// starts the pass that does so to the cofactors. The entries are below 2^63.
 func (e *euclid) apply(pa, pb, qa, qb uint64, odd bool) {
 	n := e.n
 	x, y := e.remainders()
@@ -267,18 +270,18 @@ func (e *euclid) apply(pa, pb, qa, qb uint64, odd bool) {
 	x1, y1 := e.remainders()
 	if odd {
 		e.odd = !e.odd
-		row(x1[:n], y, x, pb, pa, ^uint64(0))
-		row(y1[:n], x, y, qa, qb, ^uint64(0))
+		row(x1[:n], y, x, pb, pa)
+		row(y1[:n], x, y, qa, qb)
 	} else {
-		row(x1[:n], x, y, pa, pb, ^uint64(0))
-		row(y1[:n], y, x, qb, qa, ^uint64(0))
+		row(x1[:n], x, y, pa, pb)
+		row(y1[:n], y, x, qb, qa)
 	}
 	e.trim()
 	e.settle()
 	e.u.start(e.m+1, pa, pb, qa, qb)
 }
 
-// settle ends the pass over the cofactors.
+// settle ends the pass over the cofactors. They grow by at most a word in one.
 func (e *euclid) settle() {
 	e.u.finish()
 	if e.u.y[e.m] != 0 {
@@ -294,20 +297,14 @@ func (e *euclid) trim() {
 	}
 }
 
-// row sets z to a*x + b*y if flip is 0, and to a*x - b*y if it is all ones, which
-// must not be negative nor longer than z; a, b < 2^63. For N bits,
-// -b*y = b*(2^N-1-y) + b modulo 2^N: so what is subtracted is added as well, and
-// no carry has a sign.
-func row(z, x, y []uint64, a, b, flip uint64) {
+// row sets z to a*x - b*y, which must not be negative nor longer than z;
+// a, b < 2^63. For N bits, -b*y = b*(2^N-1-y) + b modulo 2^N: so what is
+// subtracted is added as well, and no carry has a sign.
+func row(z, x, y []uint64, a, b uint64) {
 	x, y = x[:len(z)], y[:len(z)]
-	c := b & flip
+	c := b
 	for i := range z {
-		h, l := bits.Mul64(a, x[i])
-		h2, l2 := bits.Mul64(b, y[i]^flip)
-		l, k := bits.Add64(l, l2, 0)
-		h, _ = bits.Add64(h, h2, k)
-		z[i], k = bits.Add64(l, c, 0)
-		c = h + k
+		z[i], c = mulAdd2(a, x[i], b, ^y[i], c)
 	}
 }
 

@@ -33,7 +33,7 @@ func turns(b *testing.B, ref, f func()) (tr, tf time.Duration) {
 //   - prove: x-evaluate, time over that of the evaluation;
 //   - verify, hash: x-square, in squarings.
 func BenchmarkRatio(b *testing.B) {
-	for _, bits := range []int{512, 1024, 2048, 4096} {
+	for _, bits := range []int{512, 1024, 2048, 3072, 4096} {
 		b.Run(fmt.Sprintf("square/bits=%d", bits), func(b *testing.B) { benchSquare(b, bits) })
 	}
 	for _, bits := range []int{1024, 2048} {

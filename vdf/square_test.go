@@ -12,7 +12,7 @@ import (
 
 var million = flag.Int("squarings", 0, "compare so many squarings with math/big at 1024 and 2048 bits: go test -run Reference ./vdf -squarings=1000000 takes minutes")
 
-var testSizes = []int{256, 320, 448, 512, 1024, 2048}
+var testSizes = []int{256, 320, 448, 512, 704, 1024, 2048}
 
 func testGroup(t testing.TB, bits int) *Params {
 	p, err := NewParams([]byte("test"), bits)
@@ -144,18 +144,18 @@ func TestComposeAgainstReference(t *testing.T) {
 	}
 }
 
-// Forms that share a prime: it stays, squared, or it cancels. And forms whose
-// product is small, so that Euclid meets a huge quotient in the middle.
+// Forms that share a prime: it stays, squared, or it cancels; and forms that
+// share two primes of which one does this and one that.
 func TestComposeCommonFactor(t *testing.T) {
 	for _, bits := range []int{256, 512, 1024} {
 		p := testGroup(t, bits)
 		s := newSquarer(p.d)
 		x, y, z := s.newElement(), s.newElement(), s.newElement()
-		// Primes that leave room for one more factor below the reduced size.
-		base := new(big.Int).Lsh(big.NewInt(3), uint(bits/2-10))
+		// Primes that leave room for more factors below the reduced size.
+		base := new(big.Int).Lsh(big.NewInt(3), uint(bits/2-12))
 		f := primeFormFrom(p.d, base)
 		g := primeFormFrom(p.d, new(big.Int).Add(f.a, bigOne))
-		fast := 0
+		tried, fast := 0, 0
 		for i := range 300 {
 			if i%20 == 0 {
 				f, g = g, primeFormFrom(p.d, new(big.Int).Add(g.a, bigOne))
@@ -165,23 +165,79 @@ func TestComposeCommonFactor(t *testing.T) {
 			if i%2 == 0 {
 				b = compose(p.d, g, q.inverse())
 			}
+			if i%3 == 0 { // a second prime, with the other sign
+				r := primeForm(p.d, q.a.Int64()+1)
+				a = compose(p.d, a, r)
+				if i%2 == 0 {
+					b = compose(p.d, b, r)
+				} else {
+					b = compose(p.d, b, r.inverse())
+				}
+			}
 			if i%4 < 2 {
 				a, b = a.inverse(), b.inverse()
 			}
 			if i%10 == 0 {
-				b = compose(p.d, a.inverse(), q)
+				b = compose(p.d, a.inverse(), q) // the product is small
 			}
 			x.setForm(a)
 			y.setForm(b)
-			if cmp(x.a, y.a) < 0 && s.fastCompose(z, y, x) {
-				fast++
+			if common := new(big.Int).GCD(nil, nil, a.a, b.a); common.Cmp(bigOne) > 0 && i%10 != 0 {
+				tried++
+				if cmp(x.a, y.a) < 0 {
+					x, y = y, x
+				}
+				if s.fastCompose(z, x, y) {
+					fast++
+				}
 			}
 			s.compose(z, x, y)
 			require.True(t, z.form().equal(compose(p.d, a, b)), "bits %d step %d", bits, i)
 		}
-		// What goes wrong on the fast path mostly ends on the slow one: count.
-		require.Greater(t, fast, 250)
+		// A wrong sign makes numbers that do not fit, so the slow path puts it
+		// right: the fast one has to be taken.
+		require.Greater(t, tried, 200)
+		require.Equal(t, tried, fast)
 	}
+}
+
+// A square that is much smaller than what is squared has a huge quotient in
+// the middle of Euclid. (a, b, ac)² = (c, -b, a²), so let |D| = 4a²c - b².
+func TestSmallSquare(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for _, bits := range []int{256, 320, 512} {
+		for k := 1; k < 2*slack; k += 1 + bits/256 {
+			d, f := new(big.Int), form{}
+			for !d.ProbablyPrime(0) || d.BitLen() != bits {
+				c := new(big.Int).SetUint64(1<<k | rng.Uint64()>>(64-k))
+				size := (bits - 1 - k) / 2
+				a := new(big.Int).SetBit(random(rng, size), size-1, 1)
+				b := random(rng, size-1)
+				f = form{a, b.SetBit(b, 0, 1), new(big.Int).Mul(a, c)}
+				d.Mul(f.a, f.c)
+				d.Lsh(d, 2)
+				d.Sub(d, new(big.Int).Mul(b, b))
+			}
+			d.Neg(d)
+			s := newSquarer(d)
+			z := s.newElement()
+			for _, f := range []form{f, f.inverse()} {
+				z.setForm(f)
+				s.square(z, z)
+				require.True(t, z.form().equal(square(d, f)), "bits %d, square of %d bits", bits, k)
+				require.LessOrEqual(t, z.form().a.BitLen(), k+1)
+			}
+		}
+	}
+}
+
+// random returns a number below 2^bits.
+func random(rng *rand.Rand, bits int) *big.Int {
+	x := new(big.Int)
+	for range (bits + 63) / 64 {
+		x.Lsh(x, 64).Add(x, new(big.Int).SetUint64(rng.Uint64()))
+	}
+	return x.Rsh(x, uint((bits+63)/64*64-bits))
 }
 
 // The group axioms, which no two implementations can get wrong in the same
@@ -215,12 +271,9 @@ func TestEuclid(t *testing.T) {
 	e := makeEuclid(9)
 	one := make([]uint64, 9)
 	one[0] = 1
-	random := func(bits int) *big.Int {
-		x := new(big.Int)
-		for x.BitLen() < bits {
-			x.Lsh(x, 64).Add(x, new(big.Int).SetUint64(rng.Uint64()))
-		}
-		x.Rsh(x, uint(x.BitLen()-bits))
+	number := func(bits int) *big.Int {
+		x := random(rng, bits)
+		x.SetBit(x, bits-1, 1)
 		if rng.IntN(3) == 0 { // long runs of zeros and ones
 			x.Rsh(x, uint(bits/2)).Lsh(x, uint(bits/2))
 			if rng.IntN(2) == 0 {
@@ -230,13 +283,13 @@ func TestEuclid(t *testing.T) {
 		return x
 	}
 	for i := range 20_000 {
-		a := random(65 + rng.IntN(512-65))
-		b := random(1 + rng.IntN(a.BitLen()))
+		a := number(65 + rng.IntN(512-65))
+		b := number(1 + rng.IntN(a.BitLen()))
 		switch i % 4 {
 		case 0: // as close to a as one likes
-			b = new(big.Int).Sub(a, random(1+rng.IntN(a.BitLen()-1)))
+			b = new(big.Int).Sub(a, number(1+rng.IntN(a.BitLen()-1)))
 		case 1: // a huge quotient in the middle
-			q := random(1 + rng.IntN(a.BitLen()))
+			q := number(1 + rng.IntN(a.BitLen()))
 			b.Quo(a, q.Add(q, bigOne))
 		}
 		if b.Sign() <= 0 || b.Cmp(a) > 0 {
@@ -264,7 +317,7 @@ func TestEuclid(t *testing.T) {
 		// Stopped in the middle: both neighbours satisfy their equation, and
 		// r0*u1 + r1*u0 = a.
 		limit := make([]uint64, 9)
-		setBig(limit, random(1+rng.IntN(a.BitLen())))
+		setBig(limit, number(1+rng.IntN(a.BitLen())))
 		e.init(x, y)
 		e.run(limit)
 		r0, r1 = e.remainders()

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
+	"log"
 	"math/big"
 	"testing"
 	"time"
@@ -225,8 +227,7 @@ func Example() {
 }
 
 // How long must the delay be if an input is collected for 20 s and five faulty
-// leaders in a row can each hold up the decision by 10 s? With Calibrate this
-// is a command that tells an operator how long their own machine will take.
+// leaders in a row can each hold up the decision by 10 s?
 func ExampleDelay() {
 	d := vdf.Delay{
 		Bits:        1024,
@@ -235,7 +236,6 @@ func ExampleDelay() {
 		Views:       5,
 		ViewTimeout: 10 * time.Second,
 	}
-	// d.Measured, err = vdf.Calibrate(d.Bits, time.Second)
 	t, err := d.T()
 	if err != nil {
 		panic(err)
@@ -243,6 +243,31 @@ func ExampleDelay() {
 	fmt.Println(t, "squarings")
 	fmt.Println(d.Check(t / 100))
 	// Output:
-	// 210000001 squarings
-	// vdf: unsafe delay: an adversary does 2100000 squarings in 700ms, the decision takes up to 1m10s; at least 210000001 are needed
+	// 238000001 squarings
+	// vdf: unsafe delay: an adversary does 2380000 squarings in 700ms, the decision takes up to 1m10s; at least 238000001 are needed
+}
+
+// The main function of a command for operators: how long will this machine take
+// for the delay that the protocol needs? It prints what it measures, so there
+// is no output to compare.
+func ExampleCalibrate() {
+	var d vdf.Delay
+	flag.IntVar(&d.Bits, "bits", 1024, "size of the discriminant")
+	flag.Float64Var(&d.Advantage, "advantage", 10, "of the adversary over the fastest machine known")
+	flag.DurationVar(&d.Window, "window", 20*time.Second, "for which the input is collected")
+	flag.IntVar(&d.Views, "views", 5, "faulty leaders in a row")
+	flag.DurationVar(&d.ViewTimeout, "timeout", 10*time.Second, "of a view, at the most")
+	flag.Parse()
+	rate, err := vdf.Calibrate(d.Bits, 2*time.Second)
+	if err != nil {
+		log.Fatal(err)
+	}
+	d.Measured = rate
+	t, err := d.T()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%.0f squarings/s, T = %d\n", rate, t)
+	fmt.Printf("the adversary needs %v, this machine %v\n", d.Decision(),
+		time.Duration(float64(t)/rate*float64(time.Second)).Round(time.Second))
 }
