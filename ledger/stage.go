@@ -40,6 +40,7 @@ type Stage struct {
 	tree    subtree      // of the state with the changes made
 	count   uint64       // keys of it
 	changes []treeChange // sorted
+	sum     byte         // see touch
 }
 
 // stageEntry is a key that the stage has read or changed.
@@ -235,6 +236,28 @@ func (s *Stage) load(p shardkit.Hash, depth int) ([]treeLeaf, error) {
 		}
 	}
 	return leaves, nil
+}
+
+// stageAhead is how many changes touch looks ahead.
+const stageAhead = 64
+
+// touch is for those who go through the changes in order of the hashes and
+// want the values: these lie in memory in the order they were set in, so each
+// would be waited for. Every stageAhead changes it reads a byte at either end
+// of the next ones, all at a time, which halves the time that a batch takes to
+// fill.
+func (s *Stage) touch(i int) {
+	if i%stageAhead != 0 {
+		return
+	}
+	for _, c := range s.changes[i:min(i+stageAhead, len(s.changes))] {
+		e := &s.entries.list[c.entry]
+		for _, v := range [...][]byte{e.value, e.old} {
+			if len(v) > 0 {
+				s.sum += v[0] + v[len(v)-1] // of no use, but a read that nobody uses is left out
+			}
+		}
+	}
 }
 
 // changesWithin are the sorted changes of the keys from lo to hi, both

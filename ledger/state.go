@@ -50,9 +50,9 @@ type StateConfig struct {
 	// changed, in the store and in memory. 0: none; then a View of the
 	// committed version can read values only until the next commit.
 	Undo int
-	// Buckets keeps of the tree in memory only the part above runs of about a
-	// dozen keys: a tenth of the memory, at the price of reading a run from
-	// the store for each key changed or proved. Roots are the same.
+	// Buckets keeps of the tree in memory only the part above runs of up to a
+	// dozen keys: a fifth of the memory or less, at the price of reading a run
+	// from the store for each key changed or proved. Roots are the same.
 	Buckets bool
 	// Workers is the number of goroutines that compute a root or open a
 	// state. 0: GOMAXPROCS.
@@ -264,6 +264,7 @@ func (s *State) commitSets(st *Stage, v *stateVersion, undo []byte, extra iter.S
 		k := s.keys.key(kindData, make([]byte, 32))
 		at := len(k) - 32
 		for i := range st.changes {
+			st.touch(i)
 			if c := &st.changes[i]; c.leaf != (shardkit.Hash{}) {
 				copy(k[at:], c.key[:])
 				if !yield(k, st.entries.list[c.entry].value) {

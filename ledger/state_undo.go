@@ -85,6 +85,7 @@ func (s *State) undoRecord(st *Stage, head *stateVersion) ([]byte, error) {
 	b = append(b, head.root[:]...)
 	b = wire.AppendU32(b, uint32(len(st.changes)))
 	for i := range st.changes {
+		st.touch(i)
 		c := &st.changes[i]
 		e := &st.entries.list[c.entry]
 		b = append(b, c.key[:]...)
