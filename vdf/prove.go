@@ -3,6 +3,7 @@ package vdf
 import (
 	"context"
 	"math/big"
+	"math/bits"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -80,12 +81,10 @@ func prove(ctx context.Context, d *big.Int, pl plan, pts *points, b *big.Int, wo
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	// A round is cut into parts if there are more workers than rounds; a part
-	// costs 2^κ of its own.
-	parts := 1
-	if workers > pl.gamma {
-		parts = min((workers+pl.gamma-1)/pl.gamma, 1+int(pl.digits())>>(pl.kappa+1))
-	}
+	// If there are more workers than rounds, a round is cut into parts, by |d|: so
+	// no two have a bucket in common, and there is nothing to do twice but the
+	// digits, which take little time.
+	parts := min((workers+pl.gamma-1)/pl.gamma, 1<<(pl.kappa-1))
 	results := make([]form, pl.gamma*parts)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -139,6 +138,8 @@ type round struct {
 	pts     *points
 	div     digitizer
 	buckets []product // by |digit|
+	from    int       // the part: |digit| in [from, to)
+	to      int
 }
 
 func newRound(d *big.Int, pl plan, pts *points, b *big.Int) *round {
@@ -150,35 +151,35 @@ func newRound(d *big.Int, pl plan, pts *points, b *big.Int) *round {
 // chunk is how many digits are computed ahead.
 const chunk = 512
 
-// run fills the buckets with part out of parts of the points, for the digits
-// i = o mod γ.
+// run fills the buckets of one part out of parts, for the digits i = o mod γ.
 func (r *round) run(ctx context.Context, o, part, parts int) error {
 	for i := range r.buckets {
 		r.buckets[i].set = false
 	}
+	top := len(r.buckets) - 1
+	r.from, r.to = 1+top*part/parts, 1+top*(part+1)/parts
 	n := uint64(r.pts.len())
-	from, to := n*uint64(part)/uint64(parts), n*uint64(part+1)/uint64(parts)
 	gamma := uint64(r.pl.gamma)
 	var x element
 	digits := make([]int32, 0, chunk)
-	for j := from; j < to; {
+	for j := uint64(0); j < n; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		// Digits γj+o for the points from j on, as many as a chunk spans.
-		count := min((chunk+gamma-1)/gamma, to-j)
+		count := min((chunk+gamma-1)/gamma, n-j)
 		digits = r.div.digits(digits[:0], j*gamma+uint64(o), (count-1)*gamma+1)
 		for k := uint64(0); k < count; k++ {
-			d := digits[k*gamma]
-			if d == 0 {
+			d := int(digits[k*gamma])
+			abs := max(d, -d)
+			if abs < r.from || abs >= r.to {
 				continue
 			}
 			r.pts.at(&x, int(j+k))
 			if d < 0 {
-				d = -d
 				x.invert()
 			}
-			b := &r.buckets[d]
+			b := &r.buckets[abs]
 			if b.e == nil {
 				b.s, b.e = r.s, r.s.newElement()
 			}
@@ -189,11 +190,12 @@ func (r *round) run(ctx context.Context, o, part, parts int) error {
 	return nil
 }
 
-// total returns the product of bucket[d]^d, by partial products from the top.
+// total returns the product of bucket[d]^d, by partial products from the top:
+// that of bucket[d]^(d-from+1), and of all of them to the power from-1.
 func (r *round) total() form {
 	run := product{s: r.s, e: r.s.newElement()}
 	sum := product{s: r.s, e: r.s.newElement()}
-	for d := len(r.buckets) - 1; d > 0; d-- {
+	for d := r.to - 1; d >= r.from; d-- {
 		if r.buckets[d].set {
 			run.compose(r.buckets[d].e)
 		}
@@ -201,8 +203,18 @@ func (r *round) total() form {
 			sum.compose(run.e)
 		}
 	}
-	if !sum.set {
+	if !run.set {
 		return principal(r.s.d)
+	}
+	rest := product{s: r.s, e: r.s.newElement()}
+	for i := bits.Len(uint(r.from-1)) - 1; i >= 0; i-- {
+		rest.square()
+		if (r.from-1)>>i&1 == 1 {
+			rest.compose(run.e)
+		}
+	}
+	if rest.set {
+		sum.compose(rest.e)
 	}
 	return sum.e.form()
 }
