@@ -67,13 +67,14 @@ func (v *View) ProveMulti(keys [][]byte) ([]byte, error) {
 	return v.appendMulti(nil, ks, v.tree, shardkit.Hash{}, 0)
 }
 
+// appendMulti appends the proof of the subtree at, to which keys lead.
 func (v *View) appendMulti(b []byte, keys []multiKey, at subtree, p shardkit.Hash, depth int) ([]byte, error) {
 	switch n := at.keys(); {
 	case n == 0:
 		return append(b, multiEmpty), nil
 	case len(keys) == 0:
 		return append(append(b, multiHash), at.hash[:]...), nil
-	case n == 1:
+	case n == 1: // however many keys lead here, one leaf answers them all
 		leaf, err := v.only(at, p, depth)
 		if err != nil {
 			return nil, err
@@ -172,7 +173,7 @@ func multiAbsent(r *wire.Reader, keys []multiKey) {
 
 // multiPresent returns the leaf of the one key that is claimed to be present.
 func multiPresent(r *wire.Reader, keys []multiKey) (leaf shardkit.Hash) {
-	n := 0
+	n := 0 // the others are claimed to be absent, which this leaf shows too
 	for i := range keys {
 		if keys[i].leaf != (shardkit.Hash{}) {
 			leaf = keys[i].leaf

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/shardkit/shardkit"
@@ -132,6 +133,42 @@ func TestProofForged(t *testing.T) {
 		_, _, err := ledger.VerifyRange(root, shardkit.Hash{}, p)
 		wantErr(t, err, ledger.ErrProof)
 	}
+}
+
+// TestProofSpliced takes proofs apart as TestRangeForged does chunks: of one
+// fact one proof passes.
+func TestProofSpliced(t *testing.T) {
+	v := proofState(t, 12)
+	keys, values := [][]byte{[]byte("key3"), []byte("none"), []byte("key11"), []byte("other")}, make([][]byte, 4)
+	for i, key := range keys {
+		if value, ok, err := v.Get(key); ok {
+			values[i] = value
+		} else {
+			must(t, err)
+		}
+		proof, err := v.Prove(key)
+		must(t, err)
+		try := func(bad []byte) {
+			if ledger.VerifyProof(v.Root(), key, values[i], bad) == nil && !bytes.Equal(bad, proof) {
+				t.Fatalf("%s: two proofs: %x and %x", key, proof, bad)
+			}
+		}
+		splice(proof, try)
+		for bit := range 8 * min(len(proof), 1+64+2+32) { // an empty sibling spelled out
+			bad := bytes.Clone(proof)
+			bad[bit/8] ^= 1 << (bit % 8)
+			for at := bit/8 + 1; at <= len(bad); at++ {
+				try(slices.Concat(bad[:at], make([]byte, 32), bad[at:]))
+			}
+		}
+	}
+	multi, err := v.ProveMulti(keys)
+	must(t, err)
+	splice(multi, func(bad []byte) {
+		if ledger.VerifyMulti(v.Root(), keys, values, bad) == nil && !bytes.Equal(bad, multi) {
+			t.Fatalf("two proofs of many: %x and %x", multi, bad)
+		}
+	})
 }
 
 // FuzzVerifyProof: no bytes make the verifiers panic, and whatever they accept

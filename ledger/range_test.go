@@ -213,7 +213,8 @@ func splice(chunk []byte, try func(bad []byte)) {
 				try(slices.Concat(chunk[:j], chunk[i:]))
 			}
 		}
-		for tag := range byte(4) {
+		for tag := range byte(5) {
+			try(slices.Concat(chunk[:i], []byte{tag}, make([]byte, 32), chunk[i+1:]))
 			try(slices.Concat(chunk[:i], []byte{tag}, chunk[i:]))
 			try(slices.Concat(chunk[:i], []byte{tag}, chunk[i+1:]))
 			try(slices.Concat(chunk[:i], bytes.Repeat([]byte{tag}, 3), chunk[i+1:]))

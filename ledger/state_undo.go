@@ -55,6 +55,7 @@ type undoEntry struct {
 	name  []byte
 }
 
+// undo is the key of the record of a version: they lie in order of age.
 func (k stateKeys) undo(version uint64) []byte {
 	return k.key(kindUndo, binary.BigEndian.AppendUint64(nil, version))
 }
@@ -143,7 +144,7 @@ func (l *undoLog) index() (before *stateVersion, err error) {
 	before = &stateVersion{any: r.Bool(), number: r.U64(), root: r.Array32()}
 	n := r.Count(1<<31-1, 33)
 	l.entries = make([]uint32, 0, n)
-	var last shardkit.Hash
+	var last shardkit.Hash // in order, or lookups would miss what is there
 	for i := range n {
 		at := len(l.record) - r.Len()
 		l.entries = append(l.entries, uint32(at))

@@ -328,6 +328,8 @@ func between(m map[string]string, lo, hi []byte) (out []string) {
 func testAtomic(t *testing.T, h Store) {
 	s := h.Open(t)
 	const width, batches = 50, 60
+	// Every other batch has other keys, and each deletes those of the one before
+	// it: a store that does one after the other shows none or twice as many.
 	batch := func(n int) (sets []pair) {
 		for i := range width {
 			sets = append(sets, kv(fmt.Sprintf("%d/%02d", n%2, i), fmt.Sprint(n)))
@@ -368,6 +370,7 @@ func testReopen(t *testing.T, h Store) {
 		t.Skip("the store does not survive")
 	}
 	s := h.Open(t)
+	// What was deleted must not come back either.
 	for n := range 5 {
 		apply(t, s, []pair{kv("n", fmt.Sprint(n)), kv(fmt.Sprint("k", n), "v")}, []pair{{fmt.Appendf(nil, "k%d", n-2), nil}})
 		s = h.Reopen(t, s)

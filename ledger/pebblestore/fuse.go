@@ -29,6 +29,7 @@ type fuse struct {
 // errBlown is what a file that is only pretended says to a reader.
 var errBlown = errors.New("pebblestore: writing stopped, this file was not written")
 
+// ours reports whether name lies in the directory of the database.
 func (f *fuse) ours(name string) bool {
 	for name != f.dir {
 		up := f.PathDir(name)
@@ -69,6 +70,7 @@ func (f *fuse) file(name string, op func() (vfs.File, error)) (vfs.File, error) 
 	return &fuseFile{file, f, name}, nil
 }
 
+// Create implements vfs.FS, as do those that follow.
 func (f *fuse) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return f.file(name, func() (vfs.File, error) { return f.FS.Create(name, c) })
 }
@@ -92,6 +94,7 @@ func (f *fuse) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	return file, err
 }
 
+// OpenDir opens a directory, which pebble does to sync it: that is a change.
 func (f *fuse) OpenDir(name string) (vfs.File, error) {
 	dir, err := f.FS.OpenDir(name)
 	if err != nil || !f.ours(name) {
@@ -139,6 +142,8 @@ type fuseFile struct {
 	name string
 }
 
+// Write claims that everything was written, as pebble expects; a short write
+// is a failure.
 func (f *fuseFile) Write(p []byte) (int, error) {
 	return len(p), f.fuse.change(f.name, func() error {
 		n, err := f.File.Write(p)
@@ -167,6 +172,8 @@ func (f *fuseFile) Sync() error { return f.fuse.change(f.name, f.File.Sync) }
 
 func (f *fuseFile) SyncData() error { return f.fuse.change(f.name, f.File.SyncData) }
 
+// SyncTo says how far it got only if it did: after the fuse has blown pebble
+// may believe more, and nobody is told.
 func (f *fuseFile) SyncTo(n int64) (full bool, err error) {
 	err = f.fuse.change(f.name, func() (err error) {
 		full, err = f.File.SyncTo(n)
