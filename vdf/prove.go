@@ -166,11 +166,10 @@ func (r *round) run(ctx context.Context, o, part, parts int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// Digits γj+o for the points from j on, as many as a chunk spans.
-		count := min((chunk+gamma-1)/gamma, n-j)
-		digits = r.div.digits(digits[:0], j*gamma+uint64(o), (count-1)*gamma+1)
-		for k := uint64(0); k < count; k++ {
-			d := int(digits[k*gamma])
+		count := min(chunk, n-j)
+		digits = r.div.every(digits[:0], j*gamma+uint64(o), count)
+		for k := range count {
+			d := int(digits[k])
 			abs := max(d, -d)
 			if abs < r.from || abs >= r.to {
 				continue
@@ -221,11 +220,61 @@ func (r *round) total() form {
 
 // digitizer computes digits of floor(2^T / B).
 type digitizer struct {
-	pl plan
-	b  *big.Int
+	pl   plan
+	b    *big.Int
+	jump *big.Int // 2^(κ(γ-2)) mod B, if γ > 1
 }
 
-func newDigitizer(pl plan, b *big.Int) digitizer { return digitizer{pl, b} }
+func newDigitizer(pl plan, b *big.Int) digitizer {
+	z := digitizer{pl: pl, b: b}
+	if pl.gamma > 1 {
+		e := big.NewInt(int64(pl.kappa) * int64(pl.gamma-2))
+		z.jump = e.Exp(big.NewInt(2), e, b)
+	}
+	return z
+}
+
+// every appends the signed digits i, i+γ, … i+γ(n-1). With the digit below, a
+// digit tells its carry; from there a multiplication leads to the next.
+func (z *digitizer) every(dst []int32, i, n uint64) []int32 {
+	if z.pl.gamma == 1 {
+		return z.digits(dst, i, n)
+	}
+	start, kappa := len(dst), uint(z.pl.kappa)
+	dst = append(dst, make([]int32, n)...)
+	half := int32(1) << (kappa - 1)
+	var rem *big.Int
+	q := new(big.Int)
+	for k := n; k > 0; k-- {
+		at := i + (k-1)*uint64(z.pl.gamma)
+		d := &dst[start+int(k-1)]
+		if at == 0 || at >= z.pl.digits() {
+			*d = z.digits(nil, at, 1)[0]
+			continue
+		}
+		if rem == nil {
+			e := new(big.Int).SetUint64(z.pl.t - uint64(kappa)*(at+1))
+			rem = e.Exp(big.NewInt(2), e, z.b)
+		} else {
+			q.QuoRem(rem.Mul(rem, z.jump), z.b, rem)
+		}
+		q.QuoRem(rem.Lsh(rem, kappa), z.b, rem)
+		*d = int32(q.Int64())
+		q.QuoRem(rem.Lsh(rem, kappa), z.b, rem)
+		below := int32(q.Int64())
+		if below == half {
+			*d = z.digits(nil, at, 1)[0]
+			continue
+		}
+		if below > half {
+			*d++
+		}
+		if *d > half {
+			*d -= 2 * half
+		}
+	}
+	return dst
+}
 
 // digits appends the signed digits i, i+1, … i+n-1.
 //

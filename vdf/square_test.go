@@ -1,6 +1,7 @@
 package vdf
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"math/big"
@@ -357,6 +358,48 @@ func TestMod(t *testing.T) {
 		r := make([]uint64, len(a))
 		mod(r, p, a, make([]uint64, 8))
 		require.Zero(t, want.Cmp(toBig(r)))
+	}
+}
+
+// The digits of a round are every γ-th of all, and all of them together, with
+// their weights, are the quotient.
+func TestDigits(t *testing.T) {
+	b := hashToPrime(challengeBits, 2, 1, nil, "test")
+	for _, pl := range []plan{{1000, 1, 1}, {1000, 2, 2}, {5000, 3, 3}, {5003, 5, 7}, {4096, 11, 100}} {
+		z := newDigitizer(pl, b)
+		gamma := uint64(pl.gamma)
+		all := z.digits(nil, 0, pl.digits()+2*gamma)
+		sum := new(big.Int)
+		for i := len(all) - 1; i >= 0; i-- {
+			sum.Lsh(sum, uint(pl.kappa)).Add(sum, big.NewInt(int64(all[i])))
+		}
+		want := new(big.Int).Lsh(bigOne, uint(pl.t))
+		require.Zero(t, sum.Cmp(want.Quo(want, b)))
+		for o := range gamma {
+			n := uint64(len(all)) / gamma
+			for k, d := range z.every(nil, o, n) {
+				require.Equal(t, all[uint64(k)*gamma+o], d, "plan %v digit %d", pl, uint64(k)*gamma+o)
+			}
+		}
+	}
+}
+
+// Proofs in one round and in several, by any number of workers.
+func TestProveRounds(t *testing.T) {
+	ctx := context.Background()
+	p := testGroup(t, 256)
+	x := p.input([]byte("x"))
+	for _, pl := range []plan{{2000, 1, 1}, {2000, 4, 1}, {2001, 3, 5}, {2002, 2, 40}} {
+		e := evaluation{d: p.d, start: x, plan: pl}
+		require.NoError(t, e.run(ctx))
+		b := p.challenge(nil, pl.t, e.y)
+		q := new(big.Int).Lsh(bigOne, uint(pl.t))
+		want := power(p.d, x, q.Quo(q, b))
+		for _, workers := range []int{1, 3, 4, 50} {
+			got, err := prove(ctx, p.d, pl, e.points, b, workers)
+			require.NoError(t, err)
+			require.True(t, got.equal(want), "plan %v, %d workers", pl, workers)
+		}
 	}
 }
 
