@@ -45,7 +45,8 @@ type Config struct {
 	Reporter ed25519.PrivateKey
 
 	// Follow makes a node without a seat join as an observer of the beacon, by
-	// state sync.
+	// state sync. If its slot is registered and elected later, it sees that
+	// there, and hosts the shard.
 	Follow bool
 
 	// Kad makes the node find the addresses of committee members by lookup; nil:

@@ -35,7 +35,7 @@ type NodeConfig struct {
 	Find      bool                // find the other nodes through Bootstrap; else SetAddr names them
 	Bootstrap []kad.Contact       // a few nodes to begin with; none at the very first
 	Discard   bool                // remove the stores of replicas that are gone, when they cannot serve as evidence any more
-	Follow    bool                // without a seat: join as an observer
+	Follow    bool                // not in the genesis: join as an observer of the beacon, and take seats as they come
 	Pool      *loop.Pool          // workers; may be shared between nodes of a process. nil: an own one
 
 	// Tune may change what Core offers beyond the above: timings and limits.

@@ -3,7 +3,6 @@ package chain
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -94,13 +93,7 @@ func (p *Params) keptEpoch(now shardkit.Epoch) shardkit.Epoch {
 // shards, from which the node files evidence. It needs no tokens. The
 // reporter's part of a slash is credited to it.
 func (id *Identity) Reporter(shards uint32) ed25519.PrivateKey {
-	for i := uint32(0); ; i++ {
-		seed := sha256.Sum256(binary.BigEndian.AppendUint32(slices.Clone(id.reporter[:]), i))
-		key := ed25519.NewKeyFromSeed(seed[:])
-		if ledger.AddressOf(key.Public().(ed25519.PublicKey)).Shard(shards) == 0 {
-			return key
-		}
-	}
+	return AccountKey(id.reporter, 0, shards)
 }
 
 // file makes the transactions that punish whom a proof accuses, as far as the

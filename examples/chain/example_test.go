@@ -19,13 +19,13 @@ import (
 // the keys of its node as a slot. Everything else is carried out in the same
 // way, by another order of package estake.
 func ExampleNewStaking() {
-	genesis := &chain.Genesis{Name: "example"}
+	genesis := &chain.Genesis{Name: "example", Params: chain.Params{Shards: 4}}
 	identity, err := chain.NewIdentity(sha256.Sum256([]byte("node"))) // use a secret seed
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	key := ed25519.NewKeyFromSeed(make([]byte, 32)) // here too
+	key := chain.AccountKey(sha256.Sum256([]byte("account")), 0, genesis.Params.Shards) // here too
 	account := ledger.AddressOf(key.Public().(ed25519.PublicKey))
 
 	slot, err := identity.SlotKeys(genesis.ID(), account)

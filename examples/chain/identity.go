@@ -9,6 +9,8 @@ import (
 	"github.com/shardkit/shardkit/estake"
 	"github.com/shardkit/shardkit/fbft"
 	"github.com/shardkit/shardkit/fbft/bls"
+	"github.com/shardkit/shardkit/internal/wire"
+	"github.com/shardkit/shardkit/ledger"
 	"github.com/shardkit/shardkit/vrf"
 )
 
@@ -76,6 +78,23 @@ func (id *Identity) Batch(claims []Claim) error {
 		list[i] = bls.Claim{Committee: committee, Statement: c.Statement, Members: c.Members, Aggregate: c.Aggregate}
 	}
 	return bls.VerifyClaims(id.seed, list)
+}
+
+// AccountKey derives from 32 secret bytes the key of an account that lives in a
+// given shard; one that stakes has to be in shard 0. It tries as many keys as
+// there are shards, on average. It panics if there is no such shard.
+func AccountKey(seed [32]byte, shard shardkit.ShardID, shards uint32) ed25519.PrivateKey {
+	if uint32(shard) >= shards {
+		panic(fmt.Sprintf("chain: an account in shard %d of %d", shard, shards))
+	}
+	tag := append([]byte("shardkit/chain/account/1"), seed[:]...)
+	for n := uint64(0); ; n++ {
+		try := sha256.Sum256(wire.AppendU64(tag, n))
+		key := ed25519.NewKeyFromSeed(try[:])
+		if ledger.AddressOf(key.Public().(ed25519.PublicKey)).Shard(shards) == shard {
+			return key
+		}
+	}
 }
 
 // maxKeys is how many decoded voting keys a node remembers: committees change

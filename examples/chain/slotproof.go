@@ -66,9 +66,9 @@ func (id *Identity) SlotKeys(chain shardkit.Hash, account ledger.Address) (estak
 // key, bound to a context.
 type Possession func(key, context, proof []byte) error
 
-// checkSlot verifies the proof of a new slot, which takes a millisecond or
-// two: a replica does it once, as a job checks the transaction for admission,
-// and remembers the outcome for the jobs that build and verify blocks.
+// checkSlot verifies the proof of a new slot, which takes about 3 ms: a replica
+// does it once, as a job checks the transaction for admission, and remembers the
+// outcome for the jobs that build and verify blocks.
 func (r *rules) checkSlot(account [32]byte, k *estake.SlotKeys) error {
 	msg := slotMessage(r.id, account, k)
 	digest := shardkit.Hash(sha256.Sum256(wire.AppendBytes(wire.AppendBytes(nil, msg), k.Proof)))

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"crypto/ed25519"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -66,7 +67,7 @@ func newSimStakers(w *world) *simStakers {
 	s.joiner = newIdentity(w.t, w.opt, 1000)
 	add(s.joiner.account).join = s.joiner
 	for i := range 5 {
-		add(beaconKey(i, uint32(w.opt.shards)))
+		add(beaconKey(fmt.Sprint("delegator ", w.opt.seed, "/", i), uint32(w.opt.shards)))
 	}
 	return s
 }

@@ -32,13 +32,7 @@ func newStaker(t testing.TB, n int) *staker {
 
 // beaconKey derives the key of an account that lives on the beacon.
 func beaconKey(tag any, shards uint32) ed25519.PrivateKey {
-	for i := 0; ; i++ {
-		seed := digest("beacon account", tag, i)
-		key := ed25519.NewKeyFromSeed(seed[:])
-		if ledger.AddressOf(key.Public().(ed25519.PublicKey)).Shard(shards) == 0 {
-			return key
-		}
-	}
+	return AccountKey(digest("beacon account", tag), 0, shards)
 }
 
 func (s *staker) slot() estake.SlotKeys {
@@ -109,10 +103,16 @@ func TestStakingRefused(t *testing.T) {
 
 	foreign, err := other.id.SlotKeys(r.id, other.addr)
 	require.NoError(t, err)
-	mixed, err := other.id.SlotKeys(r.id, s.addr)
+	// Sound slots, but for the node: that of the slot above, or both the same.
+	served, fresh := *other.id, *other.id
+	served.Network = s.id.Network
+	mixed, err := served.SlotKeys(r.id, s.addr)
 	require.NoError(t, err)
-	mixed.Node = slot.Node
-	twice, err := other.id.SlotKeys(r.id, s.addr)
+	third := newStaker(t, 3)
+	fresh.Network = third.id.Network
+	twice, err := fresh.SlotKeys(r.id, s.addr)
+	require.NoError(t, err)
+	same, err := third.id.SlotKeys(r.id, s.addr)
 	require.NoError(t, err)
 	change := func(f func(*ledger.Transaction)) *ledger.Transaction {
 		tx := s.tx(estake.Delegate{Validator: [32]byte{7}, Amount: 5}, 1, 1)
@@ -132,7 +132,7 @@ func TestStakingRefused(t *testing.T) {
 		"evidence":           {s.tx(estake.Evidence{}, 1, 1), StakingReason(estake.ErrUnknown)},
 		"another's slot":     {s.tx(estake.Edit{Add: []estake.SlotKeys{foreign}}, 1, 1), StakingReason(estake.ErrSlot)},
 		"node taken":         {s.tx(estake.Edit{Add: []estake.SlotKeys{mixed}}, 1, 1), StakingReason(estake.ErrSlot)},
-		"one slot twice":     {s.tx(estake.Edit{Add: []estake.SlotKeys{twice, twice}}, 1, 1), StakingReason(estake.ErrSlot)},
+		"one node twice":     {s.tx(estake.Edit{Add: []estake.SlotKeys{twice, same}}, 1, 1), StakingReason(estake.ErrSlot)},
 		"amount":             {change(func(tx *ledger.Transaction) { tx.Amount = 1 }), ledger.ReasonMalformed},
 		"receiver":           {change(func(tx *ledger.Transaction) { tx.To[0] = 1 }), ledger.ReasonMalformed},
 		"gas":                {change(func(tx *ledger.Transaction) { tx.Gas = 1 }), ledger.ReasonMalformed},
@@ -147,9 +147,11 @@ func TestStakingRefused(t *testing.T) {
 		require.LessOrEqual(t, len(refused.Reason), 64, "a notice has no room for more")
 		require.Equal(t, before, st, name)
 	}
-	shard := *ctx
-	shard.Shard = 1
-	_, err = r.executor.Execute(&shard, st, s.tx(estake.Claim{}, 1, 1), nil)
+	away := *s
+	away.key = AccountKey(digest("away"), 1, 2)
+	away.addr = ledger.AddressOf(away.key.Public().(ed25519.PublicKey))
+	require.NoError(t, ledger.SetAccount(st, away.addr, ledger.Account{Balance: 10_000}))
+	_, err = r.executor.Execute(ctx, st, away.tx(estake.Delegate{Validator: s.addr, Amount: 5}, 0, 1), nil)
 	require.ErrorContains(t, err, string(ledger.ReasonShard))
 	_, err = NewStaking(r.id, estake.Edit{Add: make([]estake.SlotKeys, MaxOrderGas+1)}, 0, 0)
 	require.ErrorContains(t, err, "at most")
@@ -175,6 +177,11 @@ func TestStakingAdmission(t *testing.T) {
 	}
 	stake := func(k estake.SlotKeys) estake.Tx { return estake.Stake{Amount: 100, Slots: []estake.SlotKeys{k}} }
 	to := w.wallet.validator(0)
+	known := *joiner
+	known.node, known.network = w.ids[0].node, w.ids[0].network
+	require.Equal(t, []string{"staking: bad slot"}, w.submit(to, 0, []ledger.Transaction{
+		make(joiner.account, stake(known.keys(t, w.genesis.ID())), 0),
+	}), "the node of a slot of the genesis")
 	require.Equal(t, []string{"staking: bad slot", "", "staking: bad amount", "staking: bad slot", "", "staking: does not exist"}, w.submit(to, 0, []ledger.Transaction{
 		make(joiner.account, stake(forged), 0),
 		make(joiner.account, stake(good), 0),
@@ -272,6 +279,33 @@ func TestBlockGas(t *testing.T) {
 	require.ErrorContains(t, x.transactions(txs), "more gas")
 	require.ErrorIs(t, x.transactions([]ledger.Transaction{{Gas: 1 << 63}, {Gas: 1 << 63}}), ErrInvalid)
 	require.NotContains(t, x.transactions(txs[1:]).Error(), "more gas")
+
+	w := newWorld(t, options{seed: 26, shards: 1, nodes: 4, accounts: 1})
+	w.wallet.stopped = true
+	w.net.Run(200 * time.Millisecond)
+	b := w.nodes[w.ids[0].node].replica(0)
+	c := b.candidate(w.net.Now())
+	for i := range txs {
+		a, order := w.stakers.accounts[i], estake.Stake{Amount: 100}
+		for j := range MaxOrderGas {
+			id := newIdentity(t, w.opt, 2000+MaxOrderGas*i+j)
+			id.slot.Validator = a.addr
+			order.Slots = append(order.Slots, id.keys(t, w.genesis.ID()))
+		}
+		var what estake.Tx = order
+		if i <= w.opt.nodes-1 {
+			what = estake.Edit{Add: order.Slots}
+		}
+		tx, err := NewStaking(w.genesis.ID(), what, 0, 1)
+		require.NoError(t, err)
+		tx.Sign(a.key)
+		c.txs = append(c.txs, &tx)
+	}
+	made, err := b.rules.build(c)
+	require.NoError(t, err)
+	defer made.outcome.stage.Discard()
+	require.Empty(t, made.refused)
+	require.Len(t, made.outcome.included, MaxBlockGas/MaxOrderGas)
 }
 
 // TestSlotProof changes everything that a slot's three keys vouch for, and
@@ -318,6 +352,19 @@ func TestSlotGolden(t *testing.T) {
 		hex.EncodeToString(slotMessage(shardkit.Hash{1}, [32]byte{2}, k)))
 	p := slotProof{Possession: []byte{1}, VRF: []byte{2, 3}, Network: [64]byte{4}}
 	require.Equal(t, "01"+"0000000101"+"000000020203"+"04"+hex.EncodeToString(make([]byte, 63)), hex.EncodeToString(p.encode()))
+}
+
+func BenchmarkCheckSlot(b *testing.B) {
+	s := newStaker(b, 1)
+	r, _, _ := bench(b, s)
+	slot := s.slot()
+	b.ReportAllocs()
+	for b.Loop() {
+		clear(r.verified)
+		if err := r.checkSlot(s.addr, &slot); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 func FuzzSlotProof(f *testing.F) {

@@ -30,19 +30,14 @@ type newcomer struct {
 	addr     ledger.Address
 }
 
-// newNewcomer derives the newcomer's keys. Its account is one of the beacon.
+// newNewcomer derives the newcomer's keys.
 func newNewcomer(o *options) (*newcomer, error) {
 	id, err := chain.NewIdentity(secret(o.seed, "joiner", 0))
 	if err != nil {
 		return nil, err
 	}
-	n := &newcomer{identity: id}
-	for i := 0; n.key == nil || n.addr.Shard(uint32(o.shards)) != 0; i++ {
-		seed := secret(o.seed, "joiner-account", i)
-		n.key = ed25519.NewKeyFromSeed(seed[:])
-		n.addr = ledger.AddressOf(n.key.Public().(ed25519.PublicKey))
-	}
-	return n, nil
+	key := chain.AccountKey(secret(o.seed, "joiner-account", 0), 0, uint32(o.shards))
+	return &newcomer{identity: id, key: key, addr: ledger.AddressOf(key.Public().(ed25519.PublicKey))}, nil
 }
 
 // stake is the transaction that makes it a validator: the first of its account,
