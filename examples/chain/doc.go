@@ -64,9 +64,9 @@
 //
 // A slot's voting key, VRF key and node each sign the whole slot, the account
 // and the chain; a node checks that, and that the rules of package estake allow
-// the order, before it admits the transaction. Holdings asks what an account has
-// with validators. What an election counts is the
-// stakes of the block that holds it, two epochs before the votes are cast.
+// the order, before it admits the transaction. Holdings asks what an account
+// has with validators. What an election counts is the stakes of the block that
+// holds it, two epochs before the votes are cast.
 //
 // # Double signatures
 //
@@ -92,13 +92,13 @@
 //
 // # What it does not do
 //
-// Evidence that a node has found and not yet filed is lost if it crashes. Who stakes has an account on the beacon; one in
-// another shard sends its tokens there first. One node serves one slot, once.
-// Blocks are not pruned, and the stores of replicas that are gone stay unless
-// Config.Discard removes them. Sync of a shard whose whole
-// committee changed several times while the node was away starts from a fresh
-// store. The blocks that a shard adds between the end of the beacon's epoch and
-// of its own are not paid for.
+// Evidence that a node has found and not yet filed is lost if it crashes. Who
+// stakes has an account on the beacon; one in another shard sends its tokens
+// there first. One node serves one slot, once. Blocks are not pruned, and the
+// stores of replicas that are gone stay unless Config.Discard removes them.
+// Sync of a shard whose whole committee changed several times while the node
+// was away starts from a fresh store. The blocks that a shard adds between the
+// end of the beacon's epoch and of its own are not paid for.
 //
 // # Deviations
 //
