@@ -100,13 +100,16 @@ func (ct *Certificate) Shape(c *Committee) error {
 	if err := ct.Signers.check(c.Len()); err != nil {
 		return fmt.Errorf("fbft: certificate: %w", err)
 	}
+	// By weight, never by heads: a member with many small keys is worth what
+	// they weigh.
 	if w := c.Weight(ct.Signers); w < c.quorum {
 		return fmt.Errorf("fbft: certificate: weight %d below the quorum %d", w, c.quorum)
 	}
 	return nil
 }
 
-// fields checks what can be judged without the committee.
+// fields checks what can be judged without the committee. It also runs when one
+// is decoded, so that no malformed one exists further in.
 func (ct *Certificate) fields() error {
 	if ct.Phase != Prepare && ct.Phase != Commit {
 		return errors.New("unknown phase")
@@ -114,6 +117,7 @@ func (ct *Certificate) fields() error {
 	if ct.View > MaxView {
 		return errors.New("view out of range")
 	}
+	// COMMIT rests on PREPARED, which has the digest; in view 0 there is none.
 	if justified := ct.Phase == Prepare && ct.View > 0; justified == (ct.NewView == shardkit.Hash{}) {
 		return errors.New("new-view digest missing or out of place")
 	}

@@ -17,6 +17,7 @@ const (
 
 // check is something from a peer whose signatures a job is verifying.
 type check struct {
+	// from answers for it: it is who gets banned if the signatures do not hold.
 	from   shardkit.NodeID
 	kind   uint8
 	key    shardkit.Hash
@@ -50,6 +51,9 @@ func (b *batch) add(statement []byte, signers Bitmap, aggregate []byte) {
 // A peer has one check of a kind running, one outside the committee shares a
 // few with all of those, and one that was caught has none.
 func (c *Core) check(from shardkit.NodeID, ck check) {
+	// A false certificate costs its sender nothing and the receiver
+	// milliseconds. So what may be under way is counted before anything is even
+	// hashed. Whoever is honest repeats what is dropped here.
 	ck.from = from
 	guest := true
 	if i, ok := c.committee.Index(from); ok {
@@ -57,9 +61,12 @@ func (c *Core) check(from shardkit.NodeID, ck check) {
 			return
 		}
 	}
+	// The log of the former life and Accept: no peer answers for these.
 	if from == c.cfg.Self {
 		guest = false
 	}
+	// Outside the committee anybody can have any number of names, so a bound
+	// for each name would be none.
 	guests := 0
 	for i := range c.checks {
 		o := &c.checks[i]
@@ -74,10 +81,14 @@ func (c *Core) check(from shardkit.NodeID, ck check) {
 		return
 	}
 	ck.key = c.checkKey(&ck)
+	// Honest members pass on only what they have verified: who sends this again
+	// has not, and it costs a hash, not another verification.
 	if slices.Contains(c.bad, ck.key) {
 		c.ban(from, "certificate known to be false")
 		return
 	}
+	// The same certificate comes from many: one job serves them all, and each
+	// of them is still answerable if it does not hold.
 	running := slices.ContainsFunc(c.checks, func(o check) bool { return o.key == ck.key })
 	c.checks = append(c.checks, ck)
 	if running {
@@ -90,6 +101,8 @@ func (c *Core) check(from shardkit.NodeID, ck check) {
 func (c *Core) checkJob(ck *check) shardkit.Job {
 	v, key := c.committee.verifier, ck.key
 	var b batch
+	// The statements are made here, of this height and committee: what was
+	// signed for any other does not verify.
 	if ck.kind == checkProposal {
 		for _, g := range ck.prop.proof.groups {
 			b.add(c.reportStatement(ck.prop.view, g.claim), g.signers, g.aggregate)
@@ -113,6 +126,8 @@ func (c *Core) checkKey(ck *check) shardkit.Hash {
 	b := []byte("shardkit/fbft/check/v1")
 	b = append(b, c.cfg.Chain[:]...)
 	b = append(b, byte(c.cfg.Shard>>24), byte(c.cfg.Shard>>16), byte(c.cfg.Shard>>8), byte(c.cfg.Shard))
+	// The digest covers view, groups and certificate. The header is not in it:
+	// where the proof names a block, it has been compared.
 	if ck.prop != nil {
 		b = append(b, ck.digest[:]...)
 	} else {
@@ -131,6 +146,9 @@ func (c *Core) onChecked(res checked) {
 			rest = append(rest, ck)
 		}
 	}
+	// They go first: what is done about the verdict may begin other checks. If
+	// the height was decided meanwhile none is left, and the result means
+	// nothing.
 	c.checks = rest
 	if !res.ok && len(mine) > 0 {
 		if len(c.bad) == maxBad {
@@ -139,6 +157,7 @@ func (c *Core) onChecked(res checked) {
 		c.bad = append(c.bad, res.key)
 	}
 	for i := range mine {
+		// the one before may have decided the height
 		if c.decided != nil {
 			return
 		}
@@ -150,12 +169,16 @@ func (c *Core) onChecked(res checked) {
 	}
 }
 
-// verified acts on what a check found to be true.
+// verified acts on what a check found to be true. The view may have moved on
+// while the job ran, so whether it still matters is judged again by each of
+// these.
 func (c *Core) verified(ck *check) {
 	switch ck.kind {
 	case checkCommitted:
 		c.decide(ck.cert)
 	case checkPrepared:
+		// Even one that comes too late to vote on may convict, with one that is
+		// known, whoever signed both.
 		c.compare(ck.cert)
 		c.onPrepared(ck.cert)
 	case checkClaim:
@@ -166,7 +189,10 @@ func (c *Core) verified(ck *check) {
 }
 
 // ban notes that a peer sent a false signature. Its votes no longer share a
-// batch with others, and what it sends to be checked is dropped.
+// batch with others, and what it sends to be checked is dropped. It goes on
+// counting where its own word is enough: its reports still move views, its
+// votes count once verified alone. To shut it out for good is up to the
+// application.
 func (c *Core) ban(node shardkit.NodeID, what string) {
 	if node == c.cfg.Self {
 		return

@@ -101,7 +101,8 @@ type block struct {
 	asked  bool
 }
 
-// current is the proposal of a view.
+// current is the proposal of a view. It is never changed once accepted: raw is
+// what the leader repeats and what PREPARE puts into the log, byte for byte.
 type current struct {
 	view   uint64
 	hash   shardkit.Hash
@@ -117,7 +118,8 @@ type current struct {
 }
 
 // ownVote is this replica's latest vote. seq is the number of its record in
-// this life, 0 if it is from a former one.
+// this life, 0 if it is from a former one. The message waits for that record;
+// one of a former life is durable.
 type ownVote struct {
 	vote    vote
 	seq     uint64
@@ -141,7 +143,9 @@ type ownMessage struct {
 }
 
 // peer is what is known of a member at this height: its latest vote of each
-// phase and its latest report. Nothing else of it is kept.
+// phase and its latest report. Nothing else of it is kept. So a member takes
+// the same room whatever it sends, and what it says of a higher view replaces
+// the rest: an honest one never goes back.
 type peer struct {
 	votes   [2]vote // by phase; meaningless unless voted
 	voted   [2]bool
@@ -152,7 +156,8 @@ type peer struct {
 	tried   [2]uint64 // by phase: one more than the view in which a vote was last checked alone
 }
 
-// settled is a height that is decided.
+// settled is a height that is decided. It is kept to answer who is still at
+// work there, of either committee.
 type settled struct {
 	cert      *Certificate
 	committee *Committee
@@ -220,6 +225,8 @@ func (c *Core) Start(now time.Duration, s Start) error {
 		committee: s.Committee, before: s.Before, previous: s.Previous,
 		self: -1, peers: make([]peer, s.Committee.Len()),
 	}
+	// Whether it was counted, the certificate shows that the next leader goes
+	// by.
 	if o := last.vote; o != nil && o.vote.phase == Commit && o.vote.sig != nil && last.height+1 == s.Height {
 		c.last = o
 	}
@@ -227,6 +234,8 @@ func (c *Core) Start(now time.Duration, s Start) error {
 		c.self = i
 	}
 	if last.committee != nil && last.committee.hash == s.Committee.hash {
+		// Who was caught at the last height starts this one alone: else each
+		// height would pay for one spoilt batch a member.
 		for i := range last.peers {
 			c.peers[i].banned = last.peers[i].banned
 		}
@@ -241,6 +250,7 @@ func (c *Core) Start(now time.Duration, s Start) error {
 		}
 		c.settle(settled{cert: s.Previous, committee: owner, since: c.now})
 	}
+	// Set before replay, which may take it away again.
 	c.voter = c.self >= 0 && c.cfg.Signer != nil && s.Height >= c.cfg.VoteFrom
 	if err := c.replay(); err != nil {
 		return err
@@ -251,6 +261,7 @@ func (c *Core) Start(now time.Duration, s Start) error {
 	if s.Work {
 		c.Work(now)
 	}
+	// Last, once the replica is bound by its log: what comes now it may act on.
 	for _, e := range c.early[s.Height%maxAhead].take(s.Height) {
 		_ = c.Deliver(now, e.from, e.data) // who sent it cannot be told any more
 	}
@@ -261,6 +272,10 @@ func (c *Core) Start(now time.Duration, s Start) error {
 // voted: those of that height stay, so that a ledger that loses its head does
 // not make the replica vote there again.
 func (c *Core) prunable(last *heightState) {
+	// Not of a height that goes on from a former life: numbers of this life do
+	// not say where its records begin. And not while there are
+	// records of the former life for heights to come: they are older and would go
+	// as well.
 	if (last.vote != nil || last.report != nil) && !last.inherited && len(c.log) == 0 {
 		c.prune = last.begun
 	}
@@ -273,6 +288,7 @@ func (c *Core) checkStart(s *Start) error {
 	if c.started && s.Height <= c.height {
 		return fmt.Errorf("fbft: start: height %d is not above %d", s.Height, c.height)
 	}
+	// The application vouches for its signature; this only catches a mistake.
 	if p := s.Previous; p != nil {
 		owner := s.Committee
 		if s.Before != nil {
@@ -386,12 +402,14 @@ func (c *Core) Tick(now time.Duration) {
 // Persisted tells that records up to seq are durable.
 func (c *Core) Persisted(now time.Duration, seq uint64) {
 	c.advance(now)
+	// never beyond what was handed out, nor back
 	c.durable = max(c.durable, min(seq, c.seq))
 	c.release()
 }
 
 // Done takes the result of a job. Results of another height or another kind of
-// core are dropped.
+// core are dropped. Each result says what it is of, for jobs end in any order
+// and some after the view or the height they were for.
 func (c *Core) Done(now time.Duration, result any) {
 	c.advance(now)
 	if !c.started {
@@ -440,7 +458,8 @@ func (c *Core) leader(view uint64) int { return c.leaderAt(c.height, view) }
 func (c *Core) leaderAt(h shardkit.Height, view uint64) int { return c.leaderOf(c.committee, h, view) }
 
 // leaderOf returns the place of a leader. A policy that answers out of range
-// gets the first member: all replicas alike.
+// gets the first member: all replicas alike. A view with a leader that did not
+// mean to lead is lost; a panic, or leaders that differ, would cost more.
 func (c *Core) leaderOf(members *Committee, h shardkit.Height, view uint64) int {
 	i := c.cfg.Leader(members, h, view)
 	if i < 0 || i >= members.Len() {
@@ -449,7 +468,8 @@ func (c *Core) leaderOf(members *Committee, h shardkit.Height, view uint64) int 
 	return i
 }
 
-// send sends to one node, never to itself.
+// send sends to one node, never to itself. after is the record which must be
+// durable before it leaves, 0 if it promises nothing.
 func (c *Core) send(to shardkit.NodeID, after uint64, data []byte) {
 	if to == c.cfg.Self {
 		return
@@ -475,7 +495,8 @@ func (c *Core) message(kind uint8, body interface{ appendTo([]byte) []byte }) []
 	return body.appendTo(appendHeading(nil, kind, c.cfg.Shard, c.height))
 }
 
-// armTimer starts the view's timer unless it runs.
+// armTimer starts the view's timer unless it runs. Not if it has reported a
+// later view: it has said that it goes, and waits there for the others.
 func (c *Core) armTimer() {
 	if !c.timer.on && c.voter && c.decided == nil && c.reported <= c.view {
 		c.timer = alarm{on: true, at: c.now + c.timeout(c.view)}
@@ -489,8 +510,10 @@ func (c *Core) armResend() {
 	}
 }
 
-// timeout is a function of the view alone, so that replicas that entered a
-// view at about the same time leave it at about the same time.
+// timeout is a function of the view alone, so that replicas that entered a view
+// at about the same time leave it at about the same time. It does not grow
+// without end, or a shard that was cut in two for a day would take a day to
+// come back.
 func (c *Core) timeout(view uint64) time.Duration {
 	d := c.cfg.BaseTimeout
 	for ; view > 0; view-- {

@@ -27,6 +27,8 @@ func (c *Core) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) erro
 		return fmt.Errorf("fbft: message of shard %d: %w", h.shard, ErrInvalid)
 	}
 	switch {
+	// Own words count by another way, once they are durable; an echo of them
+	// out of the network must not be a short cut.
 	case !c.started || from == c.cfg.Self:
 		return nil
 	case h.height < c.height || h.height == c.height && c.decided != nil:
@@ -36,6 +38,7 @@ func (c *Core) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) erro
 			return nil
 		}
 		return c.onCurrent(from, h.kind, r)
+	// An honest leader of the next height knows how this one ended.
 	case h.height == c.height+1:
 		return c.onNext(from, h, r, msg)
 	case h.height <= c.height+maxAhead:
@@ -55,6 +58,8 @@ func (c *Core) repeated(from shardkit.NodeID, kind uint8, msg []byte) bool {
 	case kindProposal:
 		return c.proposal != nil && bytes.Equal(c.proposal.raw, msg)
 	case kindCertificate:
+		// One prepared certificate of a view is as good as another, so the view
+		// is enough to know it by.
 		const view = headingSize + 19 // behind want, version, phase, epoch, height
 		return c.prepared != nil && phaseOf(kind, msg) == Prepare && len(msg) >= view+8 &&
 			binary.BigEndian.Uint64(msg[view:]) == c.prepared.View
@@ -64,6 +69,7 @@ func (c *Core) repeated(from shardkit.NodeID, kind uint8, msg []byte) bool {
 
 // onCurrent takes a message of this height, which is not decided.
 func (c *Core) onCurrent(from shardkit.NodeID, kind uint8, r *wire.Reader) error {
+	// Certificates prove themselves, whoever brings them.
 	if kind == kindCertificate {
 		m := readCertMessage(r)
 		if err := r.Close(); err != nil {
@@ -73,6 +79,8 @@ func (c *Core) onCurrent(from shardkit.NodeID, kind uint8, r *wire.Reader) error
 	}
 	i, ok := c.committee.Index(from)
 	if !ok {
+		// Members of the committee before have no part in this height, but no
+		// bad intent either: it is they who may not know yet.
 		if c.before != nil {
 			if _, ok := c.before.Index(from); ok {
 				return nil
@@ -82,6 +90,7 @@ func (c *Core) onCurrent(from shardkit.NodeID, kind uint8, r *wire.Reader) error
 	}
 	c.learnHolder(i)
 	switch kind {
+	// LATE here is of a member that is ahead: its COMMIT counts like any.
 	case kindVote, kindLate:
 		v := readVote(r)
 		if err := r.Close(); err != nil {
@@ -111,6 +120,8 @@ func (c *Core) onCertificate(from shardkit.NodeID, ct *Certificate) error {
 	if ct.Height != c.height || ct.Epoch != c.epoch {
 		return fmt.Errorf("fbft: certificate of another height: %w", ErrInvalid)
 	}
+	// Weight is counted before anything is verified: what is too light costs
+	// nothing.
 	if err := c.shape(ct); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -118,6 +129,8 @@ func (c *Core) onCertificate(from shardkit.NodeID, ct *Certificate) error {
 		c.check(from, check{kind: checkCommitted, cert: ct})
 		return nil
 	}
+	// Anybody else may hold it, but has reports to pass it on with; if all
+	// could send it, each could ask for a verification.
 	if i, ok := c.committee.Index(from); !ok || i != c.leader(ct.View) {
 		return fmt.Errorf("fbft: prepared certificate of view %d: %w", ct.View, ErrRole)
 	}
@@ -148,6 +161,8 @@ func (c *Core) onNext(from shardkit.NodeID, h heading, r *wire.Reader, msg []byt
 		c.onFuture(from, h, msg)
 	}
 	c.keepEarly(from, h, msg)
+	// It is verified like any: the next height's leader may be hostile, or no
+	// leader.
 	if previous == nil || c.decided != nil || previous.Phase != Commit {
 		return nil
 	}
@@ -170,14 +185,17 @@ func (c *Core) keepEarly(from shardkit.NodeID, h heading, msg []byte) {
 	} else if len(msg) > maxEarly {
 		stranger = stranger || i != c.leaderAt(h.height, 0) && i != c.leaderAt(h.height, 1) && i != c.leaderAt(h.height+1, 0)
 	}
+	// Names outside the committee are free. Only the next height can be theirs,
+	// and votes for it are repeated when they are needed.
 	if stranger && (h.height != c.height+1 || h.kind == kindVote) {
 		return
 	}
 	c.early[h.height%maxAhead].put(from, h, msg, stranger)
 }
 
-// onFuture takes notice of a member that is ahead, each time it is further.
-// Who has the commit certificate of a height is past it.
+// onFuture takes notice of a member that is ahead, each time it is further. Who
+// has the commit certificate of a height is past it. It is a hint and may be a
+// lie: it moves nothing here.
 func (c *Core) onFuture(from shardkit.NodeID, h heading, msg []byte) {
 	at := h.height
 	if h.kind == kindCertificate && phaseOf(h.kind, msg) == Commit {
@@ -222,6 +240,7 @@ func (c *Core) onOld(from shardkit.NodeID, h heading, r *wire.Reader) error {
 		}
 		missing++
 	}
+	// how that height ends is not known here either
 	if missing > c.height || missing == c.height && c.decided == nil {
 		return nil
 	}
@@ -242,7 +261,9 @@ func (c *Core) onOld(from shardkit.NodeID, h heading, r *wire.Reader) error {
 }
 
 // answer sends a settled height's certificate to one that lacks it. Just after
-// the decision nobody does: it is still on its way.
+// the decision nobody does: it is still on its way. The period is half of that
+// in which others repeat, so that each of their repetitions can be answered,
+// but no peer draws more than that.
 func (c *Core) answer(to shardkit.NodeID, s *settled) {
 	if !s.concerns(to) && !c.knows(to) {
 		return
@@ -296,9 +317,16 @@ func (c *Core) decide(ct *Certificate) {
 		return
 	}
 	c.decided = ct
+	// Nothing waits for this record: the certificate proves itself, and whether
+	// the block is applied the ledger says. It saves a replica that falls here
+	// from asking.
 	c.record(&logged{kind: recDecided, cert: ct})
+	// Who is still at work on this height asks, and is answered out of the
+	// ring.
 	c.timer.on, c.resend.on = false, false
 	c.lead, c.checks, c.own = lead{}, nil, nil
+	// A header without its body is no block yet: the application must not take
+	// it for one it can apply.
 	d := Decided{Height: c.height, Hash: ct.Block, Certificate: ct}
 	if b := c.findBlock(ct.Block); b != nil {
 		if d.Known = b.header; b.valid {
@@ -327,6 +355,7 @@ func (c *Core) publish(ct *Certificate) {
 // settle remembers a certificate to answer with.
 func (c *Core) settle(s settled) {
 	n := len(c.ring)
+	// Certificates of a height may differ in signers; the first one is as good.
 	if n > 0 && c.ring[n-1].cert.Height >= s.cert.Height {
 		return
 	}
@@ -343,6 +372,7 @@ func (c *Core) settle(s settled) {
 // those who do how this one ended. The old committee has no other way to learn
 // that it is relieved, the new one none to learn that it is on duty.
 func (c *Core) handOver() {
+	// Also after a restart: what was told before it may have been lost.
 	data := c.committed(c.previous, false)
 	n, m := c.committee.Len(), c.before.Len()
 	for i := range n {
@@ -363,6 +393,7 @@ func (c *Core) handOver() {
 // certificate of the last.
 func (c *Core) learnHolder(i int) {
 	if c.holds != nil {
+		// a copy: clones share it
 		c.holds = append(Bitmap(nil), c.holds...)
 		c.holds.Set(i)
 	}

@@ -241,6 +241,8 @@ func (n *Node) effects() loop.Effects {
 	e := n.core.Ready()
 	frame(e.Messages)
 	out := loop.Effects{Records: e.Records, Seq: e.Seq, Messages: e.Messages, Jobs: e.Jobs}
+	// Not before the application has the block: if it falls now it begins at
+	// this height again, and the records must be there.
 	if !n.committing && len(n.ended) == 0 {
 		out.Prune = e.Prune
 	}
@@ -309,6 +311,8 @@ func (n *Node) call(f func() error, then func(now time.Duration, err error)) {
 	})
 }
 
+// A block made to crash the application must cost the view it was proposed in,
+// not the replica.
 func guarded(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -320,6 +324,7 @@ func guarded(f func() error) (err error) {
 
 func (n *Node) propose(p Propose) {
 	var header, ref []byte
+	// the one of now: a height may end before the goroutine begins
 	ctx := n.height
 	n.call(func() (err error) {
 		header, ref, err = n.cfg.App.Propose(ctx, p)
@@ -337,11 +342,14 @@ func (n *Node) propose(p Propose) {
 // validate has the application get and judge a block, once at a time.
 func (n *Node) validate(v Validate) {
 	switch j := n.judging[v.Hash]; {
+	// One call a block: whoever announces it often must not have it executed
+	// often. The latest request waits, for it may have a better reference.
 	case j == nil:
 		ctx, cancel := context.WithCancel(n.height)
 		n.judge(ctx, cancel, v)
 	case j.header == nil:
 		j.again = &v
+	// Posted, not called: this runs while the core's effects are drained.
 	default:
 		n.loop.Post(func(now time.Duration) { n.core.Validated(now, v.Hash, nil) })
 	}
@@ -371,6 +379,7 @@ func (n *Node) judged(now time.Duration, v Validate, j *judgement, err error) {
 	delete(n.judging, v.Hash)
 	n.cfg.Logger.Warn("block refused", "height", v.Height, "hash", v.Hash, "decided", decided, "err", err)
 	switch {
+	// A quorum found it good, so it was the member asked, or the network.
 	case decided:
 		n.catchUp.tries++
 		n.later(n.settle)
@@ -396,6 +405,8 @@ func (n *Node) settle() {
 	}
 	// Who is asked for the block may never answer: each has its time.
 	patience := n.core.timeout(n.catchUp.tries)
+	// It is being fetched from whoever announced it, with no time limit but the
+	// height, which does not end before: so it gets one.
 	if j != nil {
 		time.AfterFunc(patience, j.cancel)
 		return
@@ -419,6 +430,9 @@ func (n *Node) commit(d Decided) {
 	}, func(now time.Duration, err error) {
 		n.committing = false
 		n.ended = n.ended[1:]
+		// What the application still does for this height is of no use: end it,
+		// and forget what was judged, whose answers would be taken for the next
+		// height's.
 		n.endHeight()
 		n.height, n.endHeight = context.WithCancel(n.ctx)
 		clear(n.judging)

@@ -65,7 +65,8 @@ func (n *Node) later(f func()) {
 }
 
 // claimed notes that a peer says it works at a height. The core names only
-// members, so there are few.
+// members, so there are few. It may lie: that makes this node ask, in turn with
+// others, and no more.
 func (n *Node) claimed(peer shardkit.NodeID, h shardkit.Height) {
 	if h <= n.core.height {
 		return
@@ -166,7 +167,9 @@ func (n *Node) overdue(h shardkit.Height) {
 
 // ask asks the next member that should know how height h ended: one that says
 // it is past it, or that signed its certificate; or just the next one, if this
-// replica only follows, or those who should know did not say.
+// replica only follows, or those who should know did not say. In turn, whoever
+// it was last time: one that does not answer is not asked twice while others
+// have not been.
 func (n *Node) ask(h shardkit.Height, anyone bool) {
 	u, members := &n.catchUp, n.core.committee.members
 	for range members {
@@ -213,6 +216,8 @@ func (n *Node) source(d Decided) (header []byte, from shardkit.NodeID) {
 // within a while.
 func (n *Node) answer(now time.Duration, to shardkit.NodeID, h shardkit.Height, most int) {
 	u := &n.catchUp
+	// What is far ahead is not worth a place, what was just told not another
+	// answer.
 	if h >= n.core.height+maxTold || !u.answers.allow(now, n.core.cfg.Resend/2, to, h) {
 		return
 	}
@@ -302,11 +307,15 @@ func (n *Node) told(now time.Duration, from shardkit.NodeID, body []byte) error 
 		if at == h {
 			current = t
 		}
+		// One block a height and peer: who tells wrong ones takes no room of
+		// others.
 		same := func(o told) bool { return o.cert.Height == at && o.from == from }
 		if slices.ContainsFunc(u.told, same) {
 			continue
 		}
 		if len(u.told) == maxKept {
+			// This height comes first: without it none of the later ones is of
+			// use.
 			if at > h {
 				continue
 			}
@@ -335,6 +344,8 @@ func readTold(b []byte, maxHeader int) (list []told, top shardkit.Height, err er
 		if r.Err() != nil {
 			break
 		}
+		// The header is tied to its certificate here, the certificate to its
+		// committee by the core, when the height comes.
 		if t.cert.Phase != Commit || BlockHash(t.header) != t.cert.Block {
 			return nil, 0, ErrInvalid
 		}

@@ -20,7 +20,8 @@ const (
 )
 
 // earlyBox keeps messages of a later height until it starts: of every member
-// the latest of each kind and phase.
+// the latest of each kind and phase. There are as many boxes as heights ahead,
+// so each holds one height at a time.
 type earlyBox struct {
 	height    shardkit.Height
 	list      []early // in order of arrival
@@ -34,7 +35,9 @@ type early struct {
 }
 
 // phaseOf returns the phase that a vote or certificate message names: byte 8 of
-// a vote and byte 2 of a certificate message; 0 if there is none.
+// a vote and byte 2 of a certificate message; 0 if there is none. It is a guess
+// about bytes not yet decoded, good to choose a place by: what is wrong is
+// refused when the height begins.
 func phaseOf(kind uint8, msg []byte) Phase {
 	at := headingSize + 8
 	if kind == kindCertificate {
@@ -57,6 +60,7 @@ func (b *earlyBox) put(from shardkit.NodeID, h heading, msg []byte, stranger boo
 		*b = earlyBox{height: h.height}
 	}
 	slot := h.kind<<4 | byte(phase)
+	// The latest: honest members repeat, and their last word is what counts.
 	for k := range b.list {
 		if e := &b.list[k]; e.from == from && e.slot == slot {
 			if !bytes.Equal(e.data, msg) {

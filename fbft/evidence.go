@@ -45,6 +45,11 @@ type Half struct {
 func (a *Half) claim() claim { return claim{ok: a.Claimed, view: a.ClaimedView, block: a.Block} }
 
 // offence reports whether no honest member signs both.
+//
+// COMMIT takes the lock first and locks only rise, so an honest report for a
+// later view claims that view or a higher one, whatever came between. A PREPARE
+// of another block in a later view is no offence: a valid NEWVIEW may ask for
+// it.
 func offence(a, b *Half) bool {
 	switch {
 	case a.Phase != 0 && b.Phase != 0:
@@ -57,6 +62,8 @@ func offence(a, b *Half) bool {
 	return a.Phase == Commit && b.View > a.View && (!b.Claimed || b.ClaimedView < a.View)
 }
 
+// Fields that do not count have to be zero, so that a statement has one
+// encoding.
 func (a *Half) fields() error {
 	justified := a.Phase == Prepare && a.View > 0
 	switch {
@@ -143,6 +150,9 @@ func (e *Evidence) Check(chain shardkit.Hash, shard shardkit.ShardID, c *Committ
 	if !offence(&e.First, &e.Second) {
 		return nil, errors.New("fbft: evidence: no offence")
 	}
+	// Both aggregates are of exactly their signers. What is in both sets has
+	// signed both, for a share in a sum cannot be forged by others who have
+	// proven to hold their own keys.
 	for _, a := range []*Half{&e.First, &e.Second} {
 		if err := a.fields(); err != nil {
 			return nil, fmt.Errorf("fbft: evidence: %w", err)
@@ -175,7 +185,8 @@ func (e *Evidence) statement(a *Half, chain shardkit.Hash, shard shardkit.ShardI
 	return a.claim().appendTo(wire.AppendU64(b, a.View))
 }
 
-// newEvidence puts the halves in order.
+// newEvidence puts the halves in order. One pair of statements then has one
+// encoding, whichever was seen first.
 func newEvidence(epoch shardkit.Epoch, height shardkit.Height, committee shardkit.Hash, a, b Half) *Evidence {
 	if bytes.Compare(a.appendTo(nil), b.appendTo(nil)) > 0 {
 		a, b = b, a
@@ -210,6 +221,8 @@ func Accuse(committee *Committee, certs []*Certificate, archive [][]byte) []*Evi
 				ClaimedView: g.claim.view, Signers: g.signers, Aggregate: g.aggregate})
 		}
 	}
+	// Pairs that share nobody convict nobody, and are left out before anything
+	// is verified.
 	var list []*Evidence
 	for i := range halves {
 		for k := range halves[:i] {
@@ -260,6 +273,9 @@ func (c *Core) accuse(i int, a, b Half) {
 	if p.accused >= maxAccused || !offence(&a, &b) {
 		return
 	}
+	// Counted before it is known to hold: signatures of votes and reports have
+	// not been looked at, and a member must not have work done by contradicting
+	// itself.
 	p.accused++
 	e := newEvidence(c.epoch, c.height, c.committee.hash, a, b)
 	verifier, chain, shard, n := c.committee.verifier, c.cfg.Chain, c.cfg.Shard, c.committee.Len()
@@ -272,6 +288,7 @@ func (c *Core) accuse(i int, a, b Half) {
 			h.Aggregate, h.Signers = agg, NewBitmap(n)
 			h.Signers.Set(i)
 		}
+		// The order is that of the bytes, which are others now.
 		sorted := newEvidence(e.Epoch, e.Height, e.Committee, e.First, e.Second)
 		return accused{evidence: sorted.appendTo(nil)}
 	}})
@@ -296,6 +313,8 @@ func (c *Core) compare(ct *Certificate) {
 		known = append(slices.Clip(known), c.lock.cert)
 	}
 	for _, o := range known {
+		// Both hold: this is a fork in the making, and needs no
+		// other proof.
 		if o.View == ct.View && o.Block != ct.Block && len(c.ready.Evidence) < maxBad {
 			list := Accuse(c.committee, []*Certificate{o, ct}, nil)
 			for _, e := range list {

@@ -26,7 +26,8 @@ type gathered struct {
 	bad    []int // members whose report has a false signature
 }
 
-// askProposal asks for a block in view 0, where every block is allowed.
+// askProposal asks for a block in view 0, where every block is allowed. Who has
+// reported another view does not ask: it could not vote for its own block.
 func (c *Core) askProposal() {
 	if c.voter && c.decided == nil && c.view == 0 && c.reported == 0 && c.proposal == nil && c.leader(0) == c.self {
 		c.ready.Propose = append(c.ready.Propose, Propose{Height: c.height})
@@ -36,6 +37,11 @@ func (c *Core) askProposal() {
 // tryLead makes the proof for a NEWVIEW once reports of exactly this view have
 // quorum weight. It takes the highest claim whose certificate is verified and
 // whose body is held, and leaves out reports that claim more.
+//
+// To leave them out hides no decision: of any reports of quorum weight one is
+// from an honest member that signed COMMIT, and that claims what was decided or
+// higher. And to wait for them would give a member that claims what nobody can
+// get the power to stop the view.
 func (c *Core) tryLead() {
 	if c.view == 0 || !c.canVote() || c.leader(c.view) != c.self ||
 		c.lead.gathering != 0 || c.lead.proof != nil || c.proposal != nil {
@@ -47,6 +53,8 @@ func (c *Core) tryLead() {
 		c.accept(s)
 		return
 	}
+	// From the highest claim down, so that whatever can be kept of former views
+	// is.
 	limits := c.claims()
 	for k := len(limits) - 1; k >= 0; k-- {
 		limit := limits[k]
@@ -60,7 +68,9 @@ func (c *Core) tryLead() {
 	}
 }
 
-// usable returns member i's report if it can be part of this view's proof.
+// usable returns member i's report if it can be part of this view's proof. A
+// claim whose certificate is not here is no more than a word; to take it up
+// would bind the view to a block that may never have been prepared.
 func (c *Core) usable(i int) *report {
 	p := c.peers[i].report
 	if p == nil || p.view != c.view || c.peers[i].banned || p.claim.ok && c.findCert(p.claim) == nil && !c.mutant(mutant.TrustClaim) {
@@ -97,6 +107,7 @@ func (c *Core) haveBody(a claim) bool {
 	}
 	if !b.asked {
 		b.asked = true
+		// Who claims it says that it holds the body.
 		from := c.cfg.Self
 		for i := range c.peers {
 			if p := c.usable(i); p != nil && p.claim == a && i != c.self {
@@ -143,6 +154,7 @@ func (c *Core) gather(limit claim) {
 		}
 		parts, claims = append(parts, p), append(claims, a)
 	}
+	// The number tells its result from one that is left over of a former view.
 	c.jobs++
 	c.lead.gathering = c.jobs
 	id, n, verifier := c.jobs, c.committee.Len(), c.committee.verifier
@@ -171,6 +183,8 @@ func (c *Core) onGathered(res gathered) {
 		return
 	}
 	c.lead.gathering = 0
+	// Each turn bans one member at least, so there are few; those who are left
+	// sign for themselves, and may be a quorum yet.
 	if len(res.bad) > 0 {
 		for _, i := range res.bad {
 			c.ban(c.committee.members[i].Node, "report with a false signature")
@@ -180,6 +194,7 @@ func (c *Core) onGathered(res gathered) {
 	}
 	p := &proof{groups: res.groups}
 	ask := Propose{Height: c.height, View: c.view}
+	// Candidates may have gone, and their bodies with them, while the job ran.
 	if top := c.decisive(p); top.ok {
 		b := c.findBlock(top.block)
 		if p.cert = c.findCert(top); p.cert == nil && !c.mutant(mutant.TrustClaim) || b == nil || !b.valid {
@@ -192,7 +207,7 @@ func (c *Core) onGathered(res gathered) {
 	c.ready.Propose = append(c.ready.Propose, ask)
 }
 
-// top is the highest claim of the proof.
+// top is the highest claim of the proof. Groups ascend, so it is the last.
 func (p *proof) top() claim { return p.groups[len(p.groups)-1].claim }
 
 // decisive is the claim of the proof that says which block may be prepared.
@@ -212,6 +227,8 @@ func (c *Core) decisive(p *proof) claim {
 // after.
 func (c *Core) Proposed(now time.Duration, height shardkit.Height, view uint64, header, ref []byte) error {
 	c.advance(now)
+	// The application took its time: the view may be over, or be led by what a
+	// former life has proposed.
 	if !c.started || height != c.height || view != c.view || !c.canVote() ||
 		c.lead.proposed || c.proposal != nil || c.leader(view) != c.self || view > 0 && c.lead.proof == nil {
 		return nil
@@ -222,6 +239,7 @@ func (c *Core) Proposed(now time.Duration, height shardkit.Height, view uint64, 
 	p := &proposal{view: view, header: header, ref: ref, previous: c.previous}
 	if view > 0 {
 		p.proof = c.lead.proof
+		// Members would refuse it, and the view would be lost.
 		if ct := p.proof.cert; ct != nil && BlockHash(header) != ct.Block {
 			return errors.New("fbft: proposed: another block than the one that is prepared")
 		}
@@ -237,6 +255,9 @@ func (c *Core) Proposed(now time.Duration, height shardkit.Height, view uint64, 
 		c.accept(cur)
 		return nil
 	}
+	// Votes sign the digest of this proof. If a leader that fell came back with
+	// another one for the same view, the votes before and after would not add
+	// up; so the bytes are durable before anybody sees them.
 	cur.after = seq
 	c.broadcast(seq, cur.raw, nil)
 	c.own = append(c.own, ownMessage{seq: seq, proposal: cur})
@@ -248,6 +269,7 @@ func (c *Core) Proposed(now time.Duration, height shardkit.Height, view uint64, 
 func (c *Core) newCurrent(p *proposal) *current {
 	cur := &current{view: p.view, hash: BlockHash(p.header), header: p.header, ref: p.ref,
 		previous: p.previous, raw: c.message(kindProposal, p)}
+	// Certified means the proof's certificate; checkTop has compared its block.
 	if p.proof != nil {
 		cur.digest = c.proofDigest(p)
 		cur.certed = p.proof.cert != nil
@@ -255,7 +277,8 @@ func (c *Core) newCurrent(p *proposal) *current {
 	return cur
 }
 
-// proofDigest is what PREPARE above view 0 signs of its justification.
+// proofDigest is what PREPARE above view 0 signs of its justification. It ties
+// each vote to the reports it rests on: if they lied, they are named.
 func (c *Core) proofDigest(p *proposal) shardkit.Hash {
 	b := appendContext(nil, domainNewView, c.cfg.Chain, c.cfg.Shard, c.epoch, c.height, c.committee.hash)
 	return sha256.Sum256(p.proof.appendTo(wire.AppendU64(b, p.view)))
@@ -267,6 +290,8 @@ func (c *Core) onProposal(i int, p *proposal) error {
 	if c.leader(p.view) != i {
 		return fmt.Errorf("fbft: proposal of view %d: %w", p.view, ErrRole)
 	}
+	// A view that was left or reported past is closed; and what comes back of
+	// its own words was acted on when it was durable.
 	if !c.voter || p.view < c.view || p.view < c.reported || i == c.self {
 		return nil
 	}
@@ -274,6 +299,7 @@ func (c *Core) onProposal(i int, p *proposal) error {
 		c.accept(c.newCurrent(p))
 		return nil
 	}
+	// The first one stays; to check the proof of another is work for nothing.
 	if c.proposal != nil && c.proposal.view == p.view {
 		c.lateHeader(p.header)
 		return nil
@@ -292,16 +318,23 @@ func (c *Core) onProposal(i int, p *proposal) error {
 func (c *Core) checkProofShape(p *proposal) error {
 	n := c.committee.Len()
 	all, weight := NewBitmap(n), uint64(0)
+	// Whoever sends this may have made it up: all that costs no verification
+	// comes first. Groups have signers and are disjoint, so that no more of
+	// them than members get through.
 	for _, g := range p.proof.groups {
 		if err := g.signers.check(n); err != nil {
 			return err
 		}
+		// A claim of the view itself or above is of no honest member, and the
+		// certificate could not have been prepared yet.
 		if g.claim.ok && g.claim.view >= p.view {
 			return errors.New("report claims a view not below its own")
 		}
 		if len(g.aggregate) == 0 || g.signers.Count() == 0 {
 			return errors.New("group without signature")
 		}
+		// A member in two groups would count twice; honest ones sign one report
+		// a view.
 		for k := range all {
 			if all[k]&g.signers[k] != 0 {
 				return errors.New("member counted twice")
@@ -320,18 +353,24 @@ func (c *Core) checkProofShape(p *proposal) error {
 
 func (c *Core) checkTop(p *proposal) error {
 	groups, ct, top := p.proof.groups, p.proof.cert, c.decisive(p.proof)
+	// None of a quorum knows a prepared block: nothing was decided, any block
+	// will do.
 	if !top.ok {
 		if ct != nil {
 			return errors.New("certificate that no report claims")
 		}
 		return nil
 	}
+	// Within a view claims are ordered by block, so that two of the highest
+	// view are neighbours. The leader has to choose members that agree on it.
 	if k := len(groups) - 2; k >= 0 && groups[k].claim.ok && groups[k].claim.view == groups[k+1].claim.view {
 		return errors.New("two blocks claimed for the highest view")
 	}
 	if ct == nil && c.mutant(mutant.TrustClaim) && BlockHash(p.header) == top.block {
 		return nil
 	}
+	// Certificates of lower claims are not asked for: the highest decides, and
+	// a lie below it changes nothing.
 	if ct == nil || ct.Phase != Prepare || ct.View != top.view || ct.Block != top.block ||
 		ct.Height != c.height || ct.Epoch != c.epoch {
 		return errors.New("not the certificate of the highest claim")
@@ -356,6 +395,7 @@ func (c *Core) accept(p *current) {
 	if c.decided != nil || p.view < c.view || p.view < c.reported {
 		return
 	}
+	// Its proof has reports of quorum weight: the others are on their way here.
 	if p.view > c.view {
 		c.enter(p.view)
 	}
@@ -373,13 +413,16 @@ func (c *Core) accept(p *current) {
 		c.ready.Validate = append(c.ready.Validate, Validate{Height: c.height, View: p.view,
 			Hash: p.hash, Header: p.header, Ref: p.ref, From: from, Certified: p.certed})
 	}
+	// In this order: after COMMIT no PREPARE is signed, and the leader may yet
+	// need it.
 	c.tryPrepare()
 	c.tryCommit()
 }
 
 // lateHeader takes the header of the block that a quorum prepared in this view
 // although this replica had accepted another: it cannot prepare it, but commit
-// to it.
+// to it. A leader that announced two blocks, say one key on two machines, need
+// not cost the view then.
 func (c *Core) lateHeader(header []byte) {
 	if c.prepared == nil || c.findBlock(c.prepared.Block) != nil || BlockHash(header) != c.prepared.Block {
 		return
@@ -397,10 +440,13 @@ func (c *Core) Validated(now time.Duration, hash shardkit.Hash, err error) {
 	if !c.started || c.decided != nil {
 		return
 	}
+	// A block that was refused stays a candidate: others may find it good, and
+	// it is asked about again if a quorum does.
 	b := c.findBlock(hash)
 	if b == nil || err != nil {
 		return
 	}
+	// The body may be what any of the three was waiting for.
 	b.valid = true
 	c.tryPrepare()
 	c.tryCommit()
@@ -418,7 +464,9 @@ func (c *Core) findBlock(hash shardkit.Hash) *block {
 }
 
 // addBlock makes a header a candidate. When there are too many the oldest that
-// nothing refers to goes.
+// nothing refers to goes. If all are referred to the list grows, by the few
+// there can be: the lock, the proposal, the prepared one, and those of maxCerts
+// certificates.
 func (c *Core) addBlock(hash shardkit.Hash, header []byte) *block {
 	if b := c.findBlock(hash); b != nil {
 		return b

@@ -37,6 +37,8 @@ func (l *limiter) allow(now, period time.Duration, node shardkit.NodeID, height 
 		return true
 	}
 	if len(l.entries) == maxLimited {
+		// All have been answered within the period: a newcomer waits. To make
+		// room by forgetting one would give that one two answers.
 		if !l.expire(now, period) {
 			return false
 		}

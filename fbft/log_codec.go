@@ -117,6 +117,9 @@ func (p *logParser) parse(print [32]byte, first uint64) error {
 	}
 	seq, payload, ok := p.intact(p.offset)
 	p.sealed = ok && seq == p.next && len(payload) == 0
+	// A torn append has nothing behind it. Every byte is a candidate, since the
+	// damaged length in front cannot be trusted; the mark, unknown to who chose
+	// the records, makes the search safe.
 	for at := p.end(); at < len(p.data); at++ {
 		n := bytes.Index(p.data[at:], p.mark[:])
 		if n < 0 {
@@ -150,6 +153,7 @@ func (p *logParser) intact(at int) (seq uint64, payload []byte, ok bool) {
 		return 0, nil, false
 	}
 	size := uint64(binary.BigEndian.Uint32(b[8:]))
+	// compared without a sum, which a damaged length could make wrap
 	if size > uint64(len(b)-logFrameSize) {
 		return 0, nil, false
 	}
@@ -174,6 +178,7 @@ func (p *logParser) frame() bool {
 			records = append(records, rec)
 		}
 	}
+	// A frame of no records is a seal, which parse looks at by itself.
 	if r.Close() != nil || len(records) == 0 {
 		return false
 	}

@@ -39,8 +39,10 @@ func appendHeading(b []byte, kind uint8, shard shardkit.ShardID, h shardkit.Heig
 	return wire.AppendU64(b, uint64(h))
 }
 
-// claim is what a report says about the past: the highest view in which a
-// block was prepared, with its block, or nothing (ok false, the rest zero).
+// claim is what a report says about the past: the highest view in which a block
+// was prepared, with its block, or nothing (ok false, the rest zero). A
+// prepared block is named as well as its view, so that two claims that differ
+// are two statements.
 type claim struct {
 	ok    bool
 	view  uint64
@@ -66,6 +68,7 @@ func (a claim) appendTo(b []byte) []byte {
 
 func readClaim(r *wire.Reader) claim {
 	a := claim{ok: r.Bool(), view: r.U64(), block: r.Array32()}
+	// one value, one encoding: else one claim could be made in two groups
 	if r.Err() == nil && (!a.ok && a != claim{} || a.view > MaxView) {
 		r.Fail(errors.New("claim not canonical"))
 	}
@@ -97,7 +100,8 @@ type group struct {
 	aggregate []byte
 }
 
-// vote is PREPARE or COMMIT of one member. sig aliases the message.
+// vote is PREPARE or COMMIT of one member. sig aliases the message. The channel
+// says whose it is; the message does not.
 type vote struct {
 	view    uint64
 	phase   Phase
@@ -108,7 +112,8 @@ type vote struct {
 
 // report is a member's vote to go to a view. The signature covers view and
 // claim. To the leader of the view it carries the certificate and header of
-// what it claims; to everybody the certificate of the height before.
+// what it claims; to everybody the certificate of the height before. The rest
+// is not signed, and need not be: it proves itself.
 type report struct {
 	view     uint64
 	claim    claim
@@ -177,6 +182,8 @@ func readProposal(r *wire.Reader, maxHeader, maxRef int) *proposal {
 
 func readProof(r *wire.Reader) *proof {
 	p := new(proof)
+	// 49 bytes is the least group, so that the count is bounded by what has
+	// come.
 	n := r.Count(MaxMembers, 49)
 	if n == 0 {
 		r.Fail(errors.New("proof without reports"))
@@ -188,6 +195,8 @@ func readProof(r *wire.Reader) *proof {
 		if r.Err() != nil {
 			return p
 		}
+		// Strictly ascending: no claim has two groups, the highest is the last,
+		// and a proof has one encoding, which is what PREPARE signs.
 		if i > 0 && !p.groups[i-1].claim.less(g.claim) {
 			r.Fail(errors.New("groups not ascending"))
 			return p
@@ -198,6 +207,7 @@ func readProof(r *wire.Reader) *proof {
 	return p
 }
 
+// readView bounds views far below 2^64, so that to add one never wraps.
 func readView(r *wire.Reader) uint64 {
 	v := r.U64()
 	if v > MaxView {
@@ -206,7 +216,8 @@ func readView(r *wire.Reader) uint64 {
 	return v
 }
 
-// clip copies p without spare capacity.
+// clip copies p without spare capacity. What is kept of a message must not keep
+// the message.
 func clip(p []byte) []byte { return append([]byte(nil), p...) }
 
 func (v *vote) appendTo(b []byte) []byte {
@@ -225,6 +236,8 @@ func readVote(r *wire.Reader) vote {
 	if r.Err() != nil {
 		return v
 	}
+	// The digest is there where it means something and zero elsewhere: a vote
+	// must be one signature of a certificate, whose rule this is.
 	justified := v.phase == Prepare && v.view > 0
 	if (v.phase != Prepare && v.phase != Commit) || justified == (v.newView == shardkit.Hash{}) {
 		r.Fail(errors.New("vote not canonical"))
@@ -253,6 +266,8 @@ func readReport(r *wire.Reader, maxHeader int) *report {
 	if p.cert != nil {
 		p.header = clip(r.Bytes(maxHeader))
 	}
+	// View 0 is where everybody begins; and no honest member has a certificate
+	// of a view that it still wants to enter.
 	if r.Err() == nil && (p.view == 0 || p.claim.ok && p.claim.view >= p.view) {
 		r.Fail(errors.New("report not canonical"))
 	}

@@ -18,7 +18,9 @@ const (
 	recDecided  = 5 // a commit certificate
 )
 
-// logged is one record of the log. Which fields count depends on the kind.
+// logged is one record of the log. Which fields count depends on the kind. A
+// record is what binds its maker, not how it looked on the wire: words are
+// signed again from it, and come out the same byte for byte.
 type logged struct {
 	kind   uint8
 	epoch  shardkit.Epoch
@@ -31,6 +33,8 @@ type logged struct {
 	data   []byte // lock: header; proposal: message
 }
 
+// encode gives each record its shard, epoch and height, so that one log holds
+// many heights and a record read at another binds to nothing there.
 func (l *logged) encode(shard shardkit.ShardID) []byte {
 	b := []byte{version, l.kind}
 	b = wire.AppendU32(b, uint32(shard))
@@ -54,10 +58,14 @@ func (l *logged) encode(shard shardkit.ShardID) []byte {
 // maxRecord bounds the byte strings in a record, which are this replica's own.
 const maxRecord = 1 << 26
 
+// decodeRecord is as strict with the own disk as with a peer: a record misread
+// would be a vote forgotten, and a second one in its place a fork.
 func decodeRecord(b []byte, shard shardkit.ShardID) (*logged, error) {
 	r := wire.NewReader(b)
 	r.Expect(version, "version")
 	l := &logged{kind: r.U8()}
+	// Two shards that were given the same directory would each take the other's
+	// promises for its own.
 	if s := shardkit.ShardID(r.U32()); r.Err() == nil && s != shard {
 		return nil, fmt.Errorf("of shard %d, not %d", s, shard)
 	}
@@ -79,6 +87,8 @@ func decodeRecord(b []byte, shard shardkit.ShardID) (*logged, error) {
 		l.data = clip(r.Bytes(maxRecord))
 	case recDecided:
 		l.cert = readCertificate(r)
+	// It may be the promise of a later version. To skip it would be to break
+	// it.
 	default:
 		r.Fail(errors.New("unknown kind"))
 	}

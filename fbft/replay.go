@@ -11,6 +11,9 @@ import (
 //
 // If the log has votes above this height but nothing of it, the records may
 // have been pruned: the replica votes here no more, it only follows.
+//
+// Records of heights below are dropped: up to its head the ledger is the
+// authority, and this height is above.
 func (c *Core) replay() error {
 	var mine []*logged
 	keep := c.log[:0:0]
@@ -18,6 +21,8 @@ func (c *Core) replay() error {
 	for _, l := range c.log {
 		switch {
 		case l.height == c.height:
+			// Votes name the epoch: under another, what was said would bind
+			// nobody, and the replica could say the opposite.
 			if l.epoch != c.epoch {
 				return fmt.Errorf("fbft: start: the log has height %d in epoch %d, not %d", l.height, l.epoch, c.epoch)
 			}
@@ -32,6 +37,7 @@ func (c *Core) replay() error {
 		c.voter = false
 	}
 	for _, l := range mine {
+		// First, for a height that is decided needs no more words.
 		if l.kind == recDecided {
 			_ = c.onCertificate(c.cfg.Self, l.cert) // verified again, like any other
 		}
@@ -42,8 +48,10 @@ func (c *Core) replay() error {
 	return nil
 }
 
-// restore rebuilds the replica's word from its records and returns all locks
-// it has had.
+// restore rebuilds the replica's word from its records and returns all locks it
+// has had. They come in the order in which they were made, in which views,
+// locks and reports rise: the last of each kind is the one that counts. Record
+// numbers stay 0, which is durable: what is said again may leave at once.
 func (c *Core) restore(mine []*logged) (locks []*lock) {
 	for _, l := range mine {
 		switch l.kind {
@@ -57,6 +65,8 @@ func (c *Core) restore(mine []*logged) (locks []*lock) {
 			c.lock = &lock{cert: l.cert, header: l.data}
 			locks = append(locks, c.lock)
 		case recReport:
+			// A report enters no view: until others are there too the replica
+			// waits, and below it votes in none.
 			c.reported = l.view
 			c.report = &ownReport{report: report{view: l.view, claim: l.claim, previous: c.previous}}
 		case recProposal:
@@ -87,6 +97,7 @@ func (c *Core) storedProposal(l *logged) *current {
 // in the view.
 func (c *Core) resume(locks []*lock) {
 	if c.report != nil {
+		// The claim need not be the highest lock: one may have come after it.
 		for _, l := range locks {
 			if p := &c.report.report; p.claim.ok && l.cert.View == p.claim.view && l.cert.Block == p.claim.block {
 				p.cert, p.header = l.cert, l.header
@@ -97,21 +108,27 @@ func (c *Core) resume(locks []*lock) {
 	if c.vote != nil {
 		c.signVote()
 	}
+	// That the body was held is no longer known for sure, so the application is
+	// asked; it counts again once that has answered. The locked block must be
+	// had by somebody for the shard to go on.
 	if l := c.lock; l != nil {
 		c.addBlock(l.cert.Block, l.header).asked = true
 		c.ready.Validate = append(c.ready.Validate, Validate{Height: c.height, View: c.view,
 			Hash: l.cert.Block, Header: l.header, From: c.cfg.Self, Certified: true})
+		// It may have fallen between the lock and its COMMIT.
 		if l.cert.View == c.view {
 			c.prepared = l.cert
 		}
 	}
 	if s := c.stored; s != nil && s.view == c.view {
+		// The same bytes, so that votes before and after the fall add up.
 		if s.own {
 			c.lead.proposed = true
 			c.broadcast(0, s.raw, nil)
 		}
 		c.accept(s)
 	}
+	// There was work at this height, so silence is a fault.
 	if c.vote != nil || c.report != nil || c.stored != nil {
 		c.armTimer()
 	}

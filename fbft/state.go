@@ -8,10 +8,14 @@ import (
 )
 
 // Clone returns an independent copy. What is never changed once made
-// (committees, certificates, byte strings) is shared.
+// (committees, certificates, byte strings) is shared. Slices are copied because
+// they are appended to and changed in place; the latest vote and report because
+// their signatures are filled in later. A lock, a proposal, a report of a peer
+// is replaced, never changed.
 func (c *Core) Clone() *Core {
 	d := *c
 	d.ready = c.ready.clone()
+	// the boxes themselves went with *c
 	for k := range d.early {
 		d.early[k].list = slices.Clone(c.early[k].list)
 	}
@@ -51,8 +55,13 @@ func (r *Ready) clone() Ready {
 // except when: two cores with equal states, drained of their effects, answer
 // equal inputs with equal outputs, timers being either running or not. A
 // search uses it to recognise states it has seen.
+//
+// Left out is what does not change how this height ends: when things are due,
+// how often peers are answered, late votes of heights before, numbers of
+// records and jobs.
 func (c *Core) AppendState(b []byte) []byte {
 	b = wire.AppendBool(b, c.started)
+	// before that only the configuration counts, which is the searcher's own
 	if !c.started {
 		return b
 	}
@@ -63,6 +72,7 @@ func (c *Core) AppendState(b []byte) []byte {
 		b = c.peers[i].appendTo(b)
 	}
 	b = wire.AppendU32(b, uint32(len(c.checks)))
+	// who sent it decides who is banned, and whose next one is let in
 	for i := range c.checks {
 		b = append(b, c.checks[i].from[:]...)
 		b = append(b, c.checks[i].kind)
@@ -73,6 +83,7 @@ func (c *Core) AppendState(b []byte) []byte {
 	for i := range c.ring {
 		b = c.ring[i].cert.appendTo(b)
 	}
+	// in order of arrival, in which Start takes them
 	for k := range c.early {
 		b = wire.AppendU32(b, uint32(len(c.early[k].list)))
 		for _, e := range c.early[k].list {
@@ -84,7 +95,9 @@ func (c *Core) AppendState(b []byte) []byte {
 	return wire.AppendU32(b, uint32(c.polls))
 }
 
-// appendPlace appends where the replica stands.
+// appendPlace appends where the replica stands. The parent and the committee
+// are in it because statements are signed under them, work and the alarms
+// because they say whether silence is a fault.
 func (c *Core) appendPlace(b []byte) []byte {
 	b = wire.AppendU64(b, uint64(c.epoch))
 	b = wire.AppendU64(b, uint64(c.height))
@@ -98,7 +111,8 @@ func (c *Core) appendPlace(b []byte) []byte {
 	return wire.AppendBool(b, c.resend.on)
 }
 
-// appendWord appends what the replica has said and is bound by.
+// appendWord appends what the replica has said and is bound by. Where there is
+// no signature, signing tells a job under way from one that failed.
 func (c *Core) appendWord(b []byte) []byte {
 	b = wire.AppendU64(b, c.reported)
 	b = wire.AppendBool(b, c.report != nil)
@@ -114,6 +128,8 @@ func (c *Core) appendWord(b []byte) []byte {
 		o := &c.own[i]
 		b = wire.AppendBool(b, o.vote != nil)
 		b = wire.AppendBool(b, o.report != nil)
+		// its number means nothing to another core; whether it may be acted on
+		// does
 		b = wire.AppendBool(b, o.seq <= c.durable)
 	}
 	b = wire.AppendBool(b, c.lock != nil)
@@ -124,6 +140,8 @@ func (c *Core) appendWord(b []byte) []byte {
 }
 
 // appendView appends what the replica knows of its view and of the candidates.
+// Headers are left out, as their hashes are in; so are numbers of jobs, of
+// which only matters whether one runs.
 func (c *Core) appendView(b []byte) []byte {
 	b = appendCurrent(b, c.proposal)
 	b = appendCurrent(b, c.stored)
@@ -150,6 +168,7 @@ func (c *Core) appendView(b []byte) []byte {
 	return b
 }
 
+// The message determines the rest.
 func appendCurrent(b []byte, p *current) []byte {
 	b = wire.AppendBool(b, p != nil)
 	if p == nil {
@@ -167,6 +186,7 @@ func appendHashes(b []byte, list []shardkit.Hash) []byte {
 	return b
 }
 
+// What stands in a place nobody has voted in is left over and means nothing.
 func (p *peer) appendTo(b []byte) []byte {
 	for k := range p.votes {
 		b = wire.AppendBool(b, p.voted[k])

@@ -10,13 +10,18 @@ import (
 	"github.com/shardkit/shardkit/internal/wire"
 )
 
-// reportStatement is what a report signs.
+// reportStatement is what a report signs. It names the height and the committee
+// even if it claims nothing: a bare "nothing prepared" could be replayed for
+// ever.
 func (c *Core) reportStatement(view uint64, a claim) []byte {
 	b := appendContext(nil, domainReport, c.cfg.Chain, c.cfg.Shard, c.epoch, c.height, c.committee.hash)
 	return a.appendTo(wire.AppendU64(b, view))
 }
 
-// expire reports the next view: the timer of the entered view has run out.
+// expire reports the next view: the timer of the entered view has run out. A
+// COMMIT does not keep it from doing so: if others did not get as far, those
+// who did would wait for ever. And it goes one view beyond the entered one, no
+// further: alone it waits there.
 func (c *Core) expire() {
 	if c.mutant(mutant.TimerFromReport) && c.voter && c.decided == nil {
 		c.reportView(max(c.view, c.reported) + 1)
@@ -33,9 +38,13 @@ func (c *Core) expire() {
 
 // reportView reports a view: from now on this replica votes in no view below.
 // The claim is the lock, whose header, body and certificate are in the log
-// before this record.
+// before this record. A vote cast before may still be on its way to leave. If
+// it is a COMMIT, its lock was taken before it, so this claim is no lower.
+// Callers see to it that views rise.
 func (c *Core) reportView(view uint64) {
 	c.reported = view
+	// The next timer runs from entry of a view. One that ran from the report
+	// would go off before the others have come, and views would never meet.
 	c.timer.on = false
 	if c.mutant(mutant.TimerFromReport) {
 		c.timer = alarm{on: true, at: c.now + c.timeout(view)}
@@ -51,7 +60,9 @@ func (c *Core) reportView(view uint64) {
 	c.armResend()
 }
 
-// claimed is the highest prepared certificate whose block is held.
+// claimed is the highest prepared certificate whose block is held. A
+// certificate without its block does not count: if the leader took it up and
+// nobody had the body, no view could ever pass it.
 func (c *Core) claimed() *lock {
 	ct := c.prepared
 	if ct == nil || !c.mutant(mutant.ReportUnheld) || c.lock != nil && c.lock.cert.View >= ct.View {
@@ -76,6 +87,7 @@ func (c *Core) onSignedReport(res signed) {
 		return
 	}
 	o.report.sig = res.sig
+	// It leaves, and counts here, once the record is durable.
 	c.sendReport()
 	p := o.report
 	c.own = append(c.own, ownMessage{seq: o.seq, report: &p})
@@ -85,6 +97,9 @@ func (c *Core) onSignedReport(res signed) {
 // sendReport sends the latest report to all, and to the leader of its view
 // with the certificate and header of what it claims.
 func (c *Core) sendReport() {
+	// Small ones to all, the large one to one: n² of the former in a view
+	// change, n of the latter. The certificate of the height before is in both,
+	// for whoever is stuck there.
 	o := c.report
 	lean := o.report
 	lean.cert, lean.header = nil, nil
@@ -97,6 +112,7 @@ func (c *Core) sendReport() {
 // pacemaker it counts at once, whatever it claims: the channel says who sent
 // it. For a NEWVIEW it counts only with the certificate it claims.
 func (c *Core) onReport(i int, p *report) error {
+	// Judged before anything is kept, so that a refused report leaves nothing.
 	if p.cert != nil {
 		if err := c.checkClaimShape(p); err != nil {
 			return err
@@ -106,6 +122,7 @@ func (c *Core) onReport(i int, p *report) error {
 		return nil
 	}
 	slot := &c.peers[i].report
+	// Honest members report views in rising order: this one is late.
 	if *slot != nil && p.view < (*slot).view {
 		return nil
 	}
@@ -113,19 +130,27 @@ func (c *Core) onReport(i int, p *report) error {
 	if bare && c.mutant(mutant.JoinWithCertificate) {
 		return nil
 	}
+	// Two claims for one view. The first stays: the second must not take out of
+	// a proof what it is being made of.
 	if old := *slot; old != nil && old.view == p.view && old.claim != p.claim {
 		c.accuse(i, old.half(), p.half())
 		return nil
 	}
+	// Header and certificate are not kept with it: they are filed once
+	// verified, or a member could have any bytes held for it.
 	if *slot == nil || p.view > (*slot).view {
 		*slot = &report{view: p.view, claim: p.claim, sig: p.sig}
 		if c.peers[i].voted[Commit-1] {
 			c.accuse(i, c.peers[i].votes[Commit-1].half(), p.half())
 		}
 	}
+	// Somebody waits for a decision. If only it knew of the work, its timer
+	// alone would not make a view change.
 	if c.view == 0 {
 		c.armTimer()
 	}
+	// Only who leads that view needs it; a repetition may bring what the first
+	// one lacked.
 	if p.cert != nil && p.view >= c.view && c.leader(p.view) == c.self && c.findCert(p.claim) == nil {
 		c.check(c.committee.members[i].Node, check{kind: checkClaim, cert: p.cert, report: p})
 	}
@@ -150,7 +175,10 @@ func (c *Core) checkClaimShape(p *report) error {
 	return nil
 }
 
-// onClaim files a certificate that a report brought along and that holds.
+// onClaim files a certificate that a report brought along and that holds. In
+// order of views, whatever came first. Each took a quorum to sign, so nobody
+// can crowd them out with inventions; of too many the lowest goes, for the
+// highest decides.
 func (c *Core) onClaim(ct *Certificate, header []byte) {
 	a := claim{ok: true, view: ct.View, block: ct.Block}
 	if !c.voter || c.findCert(a) != nil {
@@ -177,6 +205,8 @@ func (c *Core) onClaim(ct *Certificate, header []byte) {
 // findCert returns the verified prepared certificate that a claim names.
 func (c *Core) findCert(a claim) *Certificate {
 	is := func(ct *Certificate) bool { return ct.View == a.view && ct.Block == a.block }
+	// The own report may claim a lower one than the lock by now, so both are
+	// looked at.
 	if c.lock != nil && is(c.lock.cert) {
 		return c.lock.cert
 	}
@@ -193,6 +223,10 @@ func (c *Core) findCert(a claim) *Certificate {
 // holds an honest member: join, that is report v. With the weight of a quorum:
 // enter v. Reports of exactly v would not do: members that timed out at
 // different times would never add up.
+//
+// Below the first weight a view may be the invention of members that lie: a
+// single one that names a view far away moves nobody. The second is never below
+// the first, so whoever enters a view here has reported it or a later one.
 func (c *Core) follow() {
 	type entry struct{ view, weight uint64 }
 	list := make([]entry, 0, len(c.peers))
@@ -209,6 +243,8 @@ func (c *Core) follow() {
 		}
 		return 0
 	})
+	// From the highest view down: weight is that of the reports of e.view and
+	// above, and the first to reach a bound is the highest view that does.
 	var join, enter, weight uint64
 	for _, e := range list {
 		weight += e.weight
@@ -254,6 +290,9 @@ func (c *Core) enterExact() (enter uint64) {
 // enter begins a view. Its timer runs from here, whatever happens in it.
 func (c *Core) enter(view uint64) {
 	c.view = view
+	// What is bound to the view goes: a certificate of an earlier one must not
+	// lead to COMMIT in this. The lock stays, and so do the votes: COMMIT of an
+	// earlier view may yet reach its quorum, and a job for it runs on.
 	c.proposal, c.prepared = nil, nil
 	c.combining[Prepare-1] = 0
 	c.lead = lead{}
@@ -271,6 +310,9 @@ func (c *Core) repeat() {
 		c.resend.on = false
 		return
 	}
+	// Vote and report both, not only the later one: the quorum that is short of
+	// one vote, and the view that is short of one report, may be waiting for
+	// this replica at the same time.
 	if o := c.report; o != nil && !(c.mutant(mutant.RepeatOne) && c.vote != nil && c.vote.vote.view >= o.report.view) {
 		if o.report.sig != nil {
 			c.sendReport()
@@ -300,6 +342,7 @@ func (c *Core) remind(node shardkit.NodeID) {
 	}
 	if o := c.report; o != nil && o.report.sig != nil {
 		p := o.report
+		// as sendReport does
 		if i != c.leader(p.view) {
 			p.cert, p.header = nil, nil
 		}
@@ -322,6 +365,7 @@ func (c *Core) repeatLead() {
 	if !c.voter || c.leader(c.view) != c.self {
 		return
 	}
+	// COMMIT of this view shows that its sender has had both.
 	done := func(i int) bool {
 		p := &c.peers[i]
 		return p.voted[Commit-1] && p.votes[Commit-1].view >= c.view

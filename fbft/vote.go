@@ -7,7 +7,8 @@ import (
 	"github.com/shardkit/shardkit/fbft/internal/mutant"
 )
 
-// same reports whether two votes sign the same statement.
+// same reports whether two votes sign the same statement. The digest of the
+// NEWVIEW is part of it: votes on one block by different proofs do not add up.
 func (v *vote) same(o *vote) bool {
 	return v.view == o.view && v.phase == o.phase && v.block == o.block && v.newView == o.newView
 }
@@ -34,6 +35,10 @@ func (c *Core) statement(ct *Certificate) []byte {
 // canVote reports whether this replica may sign anything in its view: never
 // below a view it has reported, and never below a view it has voted in. Its
 // view is no lower than any it has voted in; see replay.
+//
+// Without the first, a prepared certificate that was delayed could be committed
+// by members who have already told the next view that they know of none, and
+// that view could decide another block.
 func (c *Core) canVote() bool {
 	return c.voter && c.decided == nil && (c.reported <= c.view || c.mutant(mutant.VoteAfterReport))
 }
@@ -41,10 +46,16 @@ func (c *Core) canVote() bool {
 // tryPrepare signs PREPARE for the proposal of the view once its body is there
 // and good. At most once in a view, and not after COMMIT.
 func (c *Core) tryPrepare() {
+	// One PREPARE of an honest member in a view is why a view has no more than
+	// one prepared block. The lock is not asked: the proof, if there is one,
+	// has shown that nothing else was decided, and a lock held against it would
+	// stall the shard.
 	p := c.proposal
 	if p == nil || !c.canVote() || c.vote != nil && c.vote.vote.view >= c.view {
 		return
 	}
+	// A quorum of PREPARE promises that the body can be had. A body that is
+	// good for some and not for others costs a view, no more.
 	if b := c.findBlock(p.hash); b == nil || !b.valid {
 		return
 	}
@@ -59,12 +70,16 @@ func (c *Core) tryPrepare() {
 	if c.view > 0 {
 		c.ready.Archive = append(c.ready.Archive, p.raw)
 	}
+	// COMMIT needs no digest: it rests on a certificate whose signers have all
+	// signed it.
 	c.cast(vote{view: c.view, phase: Prepare, block: p.hash, newView: p.digest})
 }
 
 // tryCommit takes the lock on the block prepared in this view if its body is
 // held, and signs COMMIT. Both records follow the body's in the log.
 func (c *Core) tryCommit() {
+	// enter clears prepared: this one is of exactly this view. COMMIT on that
+	// of a lower view would be one which later reports need not know of.
 	ct := c.prepared
 	if ct == nil || !c.voter || c.decided != nil {
 		return
@@ -73,21 +88,28 @@ func (c *Core) tryCommit() {
 	if b == nil || !b.valid {
 		return
 	}
+	// Also if it is too late to vote: the next report claims it then. Locks
+	// only rise, so that a report never claims less than a COMMIT before it.
 	if c.lock == nil || c.lock.cert.View < ct.View {
 		c.lock = &lock{cert: ct, header: b.header}
 		if !c.mutant(mutant.ForgetLock) {
 			c.record(&logged{kind: recLock, cert: ct, data: b.header})
 		}
 	}
+	// No PREPARE of this replica is asked for: the certificate says enough, and
+	// one that was led astray by two announcements still helps to decide.
 	voted := c.vote != nil && c.vote.vote.view == c.view && c.vote.vote.phase == Commit
 	if c.canVote() && !voted {
+		// Kept for the day of a fork: it shows who prepared this block.
 		c.ready.Archive = append(c.ready.Archive, c.committed(ct, false))
 		c.cast(vote{view: c.view, phase: Commit, block: ct.Block})
 	}
 }
 
 // cast decides a vote: the record first, then the signature, then the message,
-// which leaves only once the record is durable.
+// which leaves only once the record is durable. If the replica falls between
+// the record and the message it makes the same vote again; the other way round
+// it could make another one.
 func (c *Core) cast(v vote) {
 	seq := c.record(&logged{kind: recVote, vote: v})
 	c.vote = &ownVote{vote: v, seq: seq}
@@ -95,7 +117,9 @@ func (c *Core) cast(v vote) {
 	c.armResend()
 }
 
-// signed is the result of a signing job.
+// signed is the result of a signing job. It needs no block to say what it is
+// of: a replica never has two votes of one view and phase, nor two reports of
+// one view.
 type signed struct {
 	height shardkit.Height
 	report bool
@@ -123,6 +147,8 @@ func (c *Core) signJob(statement []byte, res signed) {
 }
 
 func (c *Core) onSigned(res signed) {
+	// A report made meanwhile does not call the vote back: it was cast before,
+	// so that the report claims whatever lock a COMMIT stands on.
 	if res.height != c.height || c.decided != nil {
 		return
 	}
@@ -196,10 +222,16 @@ func (c *Core) release() {
 // onVote files a member's vote. A member has one place per phase, for its vote
 // of the highest view: honest members never go back.
 func (c *Core) onVote(i int, v vote) {
+	// PREPARE is of use to the leader alone, in a view that is not over. COMMIT
+	// of any view counts at everybody who gets it: a decision of a former view
+	// is one all the same.
 	if !c.voter || v.phase == Prepare && (v.view < c.view || c.leader(v.view) != c.self) {
 		return
 	}
 	p, k := &c.peers[i], v.phase-1
+	// What is old or said twice goes here, with no copy, no signature looked
+	// at. Another block in the same view is the one thing worth keeping; the
+	// first vote stays.
 	if p.voted[k] && v.view <= p.votes[k].view {
 		if old := &p.votes[k]; v.view == old.view && v.block != old.block && p.accused < maxAccused {
 			v.sig = clip(v.sig)
@@ -208,10 +240,12 @@ func (c *Core) onVote(i int, v vote) {
 		return
 	}
 	v.sig = clip(v.sig)
+	// COMMIT in a view below that of a report which claims less.
 	if p.report != nil {
 		c.accuse(i, p.report.half(), v.half())
 	}
 	p.votes[k], p.voted[k], p.alone[k] = v, true, false
+	// In a batch it could spoil the sum again, view after view.
 	if p.banned {
 		c.checkAlone(i, &v)
 		return
@@ -232,6 +266,9 @@ type combined struct {
 // collect makes a certificate once the votes like v have quorum weight. Their
 // signatures have not been looked at: one job adds them all up.
 func (c *Core) collect(v *vote) {
+	// One job of a phase at a time: votes that come while it runs wait in their
+	// places, and are looked at if it falls short. PREPARE for a view still to
+	// come waits until this leader is in it, and its own vote brings it here.
 	k := v.phase - 1
 	if c.decided != nil || c.combining[k] != 0 || v.phase == Prepare && (v.view != c.view || c.prepared != nil) {
 		return
@@ -278,6 +315,7 @@ func (c *Core) combine(v vote, members []int, sigs [][]byte) uint64 {
 // phase: it may count again, but never again spoil a batch.
 func (c *Core) checkAlone(i int, v *vote) {
 	p, k := &c.peers[i], v.phase-1
+	// However often it changes its vote, it gets one verification a view.
 	if v.view != c.view || p.tried[k] > c.view {
 		return
 	}
@@ -290,6 +328,8 @@ func (c *Core) onCombined(res combined) {
 	if res.height != c.height || c.decided != nil || res.vote.view < c.view && res.vote.phase == Prepare {
 		return
 	}
+	// A check of one member; or left over from a view that is done with, which
+	// onAlone drops.
 	if c.combining[k] != res.id {
 		c.onAlone(res)
 		return
@@ -297,6 +337,8 @@ func (c *Core) onCombined(res combined) {
 	c.combining[k] = 0
 	signers, weight := NewBitmap(c.committee.Len()), uint64(0)
 	for pos, i := range res.members {
+		// It came by the member's own channel, so the member itself is to
+		// blame. Its place is free again for a true vote.
 		if slices.Contains(res.bad, pos) {
 			c.peers[i].voted[k] = false
 			c.ban(c.committee.members[i].Node, "vote with a false signature")
@@ -305,12 +347,15 @@ func (c *Core) onCombined(res combined) {
 		signers.Set(i)
 		weight += c.weight(i)
 	}
+	// The aggregate is of those who are left, and they may be too few.
 	if weight < c.quorum() || len(res.aggregate) == 0 {
 		c.recollect(res.vote.phase)
 		return
 	}
 	ct := c.certificate(&res.vote)
 	ct.Signers, ct.Aggregate = signers, res.aggregate
+	// A certificate speaks for itself and promises nothing in this replica's
+	// name: it waits for no record.
 	if ct.Phase == Commit {
 		c.decide(ct)
 		c.publish(ct)
@@ -353,13 +398,17 @@ func (c *Core) onPrepared(ct *Certificate) {
 	if ct.View > c.view {
 		c.enter(ct.View)
 	}
+	// The first stays. Two of one view take weight 2q−W that signed both;
+	// compare has named them.
 	if c.prepared == nil {
 		c.prepared = ct
 	}
 	c.tryCommit()
 }
 
-// timely reports whether a prepared certificate still allows to COMMIT.
+// timely reports whether a prepared certificate still allows to COMMIT. A view
+// that has been left or reported past is closed: votes in it could no longer be
+// seen by the reports of the next.
 func (c *Core) timely(ct *Certificate) bool {
 	if c.mutant(mutant.CommitLower) {
 		return true
