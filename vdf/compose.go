@@ -22,9 +22,12 @@ func makeScratch(half, quart int) scratch {
 	}
 }
 
-// compose sets z = x*y. They may be the same.
+// compose sets z = x*y. They may be the same. z is written last, and only on
+// success: so it may be x or y, and the slow path finds them as they were.
 func (s *squarer) compose(z, x, y *element) {
 	switch cmp(x.a, y.a) {
+	// The same a: a square, or a product with the inverse, which the slow path
+	// does.
 	case 0:
 		if x.equal(y) {
 			s.square(z, x)
@@ -45,7 +48,12 @@ func (s *squarer) compose(z, x, y *element) {
 //	Q(u, v) = (a2 u² + b2 u v + d c2 v²) / a1  on the lattice  u = k v mod a1,
 //
 // where k solves a2 k = (b1-b2)/2 and (b1+b2)/2d k = -c2 mod a1.
+//
+// It leaves to the slow path what the buffers have no room for. Forms of random
+// size never are, but those that a peer sends may be chosen.
 func (s *squarer) fastCompose(z, x, y *element) bool {
+	// If a is that long c is short: c = (b²-D)/4a, and its upper words are 0
+	// from h+1 on.
 	size := s.bits/2 - composeSlack
 	if bitLen(x.a) < size || bitLen(y.a) < size || cmp(x.a, y.a) == 0 {
 		return false
@@ -54,6 +62,8 @@ func (s *squarer) fastCompose(z, x, y *element) bool {
 	h := s.half
 	copy(m.a1, x.a)
 	copy(m.a2, y.a)
+	// Down to r1 <= 1: r1 = 1 if a1 and a2 are coprime, else r1 = 0 and r0 is
+	// their divisor.
 	s.e.init(m.a1, m.a2)
 	s.e.run(s.one)
 	r0, r1 := s.e.remainders()
@@ -67,11 +77,13 @@ func (s *squarer) fastCompose(z, x, y *element) bool {
 	// u*a2 = ±g mod a1, plus if plus is set.
 	hn := halfSum(m.h, x.b, x.neg, y.b, !y.neg) // (b1 - b2)/2
 	sn := halfSum(m.s, x.b, x.neg, y.b, y.neg)  // (b1 + b2)/2
+	// d divides both; so does g, but what of it is not in d stays.
 	d := gcd64(modWord(m.s, g), g)
 	if d > 1 {
 		divWord(m.a1, d)
 		divWord(m.a2, d)
 	}
+	// divideExact loses as many bits of the quotient.
 	if trailingZeros(m.a1) > composeSlack {
 		return false
 	}
@@ -96,6 +108,7 @@ func (s *squarer) solve(g, d uint64, hn, sn bool, y *element) bool {
 	a := m.a1[:an]
 	clear(s.k)
 	t := s.t[:2*h+1]
+	// h+1 words by h: t holds the whole product.
 	mul(t, m.h[:h+1], m.t)
 	mod(s.k[:an], t, a, s.u[:an])
 	if hn && limbLen(s.k) > 0 {
@@ -106,10 +119,14 @@ func (s *squarer) solve(g, d uint64, hn, sn bool, y *element) bool {
 	}
 	// u*h solves the equation times g/d only. With i*s + j*g = d the solution is
 	// j*(u*h) - i*c2. Take i >= 0; then j = (d - i*s)/g has the sign of -s.
+	// s has d in it, so that what mod g leaves has it, too: both divisions are
+	// exact. i < g/d is a word.
 	i := inverseWord(modWord(m.s, g)/d, g/d)
 	if sn {
 		i = (g/d - i) % (g / d)
 	}
+	// |s| is half a sum of two numbers of h words, so it has h, and its product
+	// with i one more.
 	clear(m.y)
 	m.y[h] = addMul(m.y[:h], m.s[:h], i)
 	if sn { // i*|s| + d
@@ -117,6 +134,7 @@ func (s *squarer) solve(g, d uint64, hn, sn bool, y *element) bool {
 	} else if !subWord(m.y, d) { // i*|s| - d
 		return false
 	}
+	// exact: i*s = d mod g
 	divWord(m.y, g)
 	// k = ∓y*k - i*c2
 	mul(t, m.y[:h+1], s.k)
@@ -124,10 +142,12 @@ func (s *squarer) solve(g, d uint64, hn, sn bool, y *element) bool {
 	if !sn && limbLen(s.k) > 0 {
 		sub(s.k, m.a1, s.k)
 	}
+	// c2 has h+1 words at most, see fastCompose
 	clear(t)
 	t[h+1] = addMul(t[:h+1], y.c[:h+1], i)
 	mod(m.t[:an], t, a, s.u[:an])
 	clear(m.t[an:])
+	// both are below a1
 	if sub(s.k, s.k, m.t) != 0 {
 		add(s.k, s.k, m.a1)
 	}
@@ -152,6 +172,8 @@ func (s *squarer) finishCompose(z, x, y *element, d uint64, hn, sn bool) bool {
 	// With H = ±(b2-b1)/2 and S = ±(b1+b2)/2d,
 	//	p0 = (a2 d0 + H v0)/a1,  p1 = (a2 d1 - H v1)/a1,
 	//	q0 = (S d0 + d c2 v0)/a1,  q1 = (-S d1 + d c2 v1)/a1.
+	// All four are divided exactly, from the lowest word up: so the numerators
+	// are needed modulo 2^(64(n+1)) only, as long as the quotients fit there.
 	t := s.w[:n+1]
 	negateIf(t, m.h, mask(hn == minus))
 	mul(m.p0, m.a2, d0)
@@ -189,6 +211,9 @@ func (s *squarer) finishCompose(z, x, y *element, d uint64, hn, sn bool) bool {
 // reports whether the sum is negative. z is longer by a word.
 func halfSum(z, x []uint64, xn bool, y []uint64, yn bool) (negative bool) {
 	n := len(x)
+	// z is one word longer as the sum may be; the difference is turned round if
+	// it was below 0. Two odd numbers have an even sum, so the shift loses
+	// nothing.
 	if xn == yn {
 		z[n] = add(z[:n], x, y)
 		negative = xn
@@ -208,6 +233,7 @@ func modWord(x []uint64, d uint64) uint64 {
 		return 0
 	}
 	var r uint64
+	// the remainder is below d, so that the next quotient fits in a word
 	for i := len(x) - 1; i >= 0; i-- {
 		_, r = bits.Div64(r, x[i], d)
 	}
@@ -246,6 +272,7 @@ func inverseWord(a, m uint64) uint64 {
 	r0, r1 := m, a%m
 	u0, u1 := uint64(0), uint64(1)
 	odd := true // the sign of u1 is plus
+	// r(i) = ±u(i) a mod m, and u never exceeds m
 	for r1 > 1 {
 		k, z := r0/r1, r0%r1
 		r0, r1 = r1, z

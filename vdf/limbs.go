@@ -61,7 +61,9 @@ func sub(z, x, y []uint64) (c uint64) {
 // neg sets z = -x modulo 2^(64 len(z)).
 func neg(z, x []uint64) { negateIf(z, x, ^uint64(0)) }
 
-// addMul adds x*y to z, which has the length of x, and returns the carry.
+// addMul adds x*y to z, which has the length of x, and returns the carry. No
+// carry is lost: (2^64-1)² + 2 (2^64-1) = 2^128 - 1, so a product, a word of z
+// and a carry fit in two words.
 func addMul(z, x []uint64, y uint64) (c uint64) {
 	z = z[:len(x)]
 	for i := range x {
@@ -79,6 +81,11 @@ func addMul(z, x []uint64, y uint64) (c uint64) {
 // the four words that are carried beyond it. Four rows at once are half again
 // as fast as one by one: a word of z is loaded and stored once, and the sums
 // between stay in registers.
+//
+// The carry (c0, c1, c2, c3) is a number C below 2^256, and so is y. Then z[i]
+// + C + v*y is at most 2^320 - 1: one word for z, and again four for C. Two
+// sums drop their carry: the first h3 + k has none, as the high word of a
+// product is at most 2^64-2, the last has none by this bound.
 func addMul4(z, x []uint64, y0, y1, y2, y3 uint64) (c0, c1, c2, c3 uint64) {
 	z = z[:len(x)]
 	for i, v := range x {
@@ -87,11 +94,13 @@ func addMul4(z, x []uint64, y0, y1, y2, y3 uint64) (c0, c1, c2, c3 uint64) {
 		h1, l1 := bits.Mul64(v, y1)
 		h2, l2 := bits.Mul64(v, y2)
 		h3, l3 := bits.Mul64(v, y3)
+		// the low words, up to the place of h3
 		c0, k = bits.Add64(c0, l0, 0)
 		c1, k = bits.Add64(c1, l1, k)
 		c2, k = bits.Add64(c2, l2, k)
 		c3, k = bits.Add64(c3, l3, k)
 		h3 += k
+		// the high words, and all of it down by a word
 		z[i], k = bits.Add64(z[i], c0, 0)
 		c0, k = bits.Add64(c1, h0, k)
 		c1, k = bits.Add64(c2, h1, k)
@@ -103,6 +112,10 @@ func addMul4(z, x []uint64, y0, y1, y2, y3 uint64) (c0, c1, c2, c3 uint64) {
 
 // subMul subtracts x*y from z, which has the length of x, and returns the
 // borrow. Four words a turn save a few hundredths of a squaring.
+//
+// The borrow c is a word: x*y + c of a turn is at most (2^256-1)(2^64-1) +
+// 2^64-1 = 2^256 (2^64-1). Its top word h3 is all ones only if the others are
+// 0; then z has nothing to borrow, and h3 + k fits.
 func subMul(z, x []uint64, y uint64) (c uint64) {
 	for len(x) >= 4 && len(z) >= 4 {
 		var k uint64
@@ -126,6 +139,7 @@ func subMul(z, x []uint64, y uint64) (c uint64) {
 		c = h3 + k
 		x, z = x[4:], z[4:]
 	}
+	// the same, word by word: x*y + c is at most 2^64 (2^64-1)
 	z = z[:len(x)]
 	for i := range x {
 		var k uint64
@@ -144,7 +158,9 @@ func mul(z, x, y []uint64) {
 	addProduct(z, x, y)
 }
 
-// addProduct adds x*y to z modulo 2^(64 len(z)).
+// addProduct adds x*y to z modulo 2^(64 len(z)). At each turn z and y have lost
+// the same number of words, so that z begins at the place of y[0]. What falls
+// off above z is a multiple of the modulus.
 func addProduct(z, x, y []uint64) {
 	for len(y) >= 4 && len(z) >= 4 {
 		n := min(len(x), len(z))
@@ -157,6 +173,7 @@ func addProduct(z, x, y []uint64) {
 			rest[3], k = bits.Add64(rest[3], c3, k)
 			addWord(rest[4:], k)
 		} else {
+			// fewer than four words of z are left: c3 is above them
 			addWords(rest, c0, c1, c2)
 		}
 		y, z = y[4:], z[4:]
@@ -170,6 +187,8 @@ func addProduct(z, x, y []uint64) {
 }
 
 // addSigned adds p*v to z modulo 2^(64 len(z)), where p is in two's complement.
+// z must be no longer than p and v together: then the borrow of the last word
+// is above z.
 func addSigned(z, p, v []uint64) {
 	addProduct(z, p, v)
 	// p counts 2^(64 len(p)) too much if it is negative.
@@ -195,7 +214,7 @@ func addWords(z []uint64, c0, c1, c2 uint64) {
 	}
 }
 
-// addWord adds d to x.
+// addWord adds d to x. A carry out of x is dropped.
 func addWord(x []uint64, d uint64) {
 	for i := 0; d != 0 && i < len(x); i++ {
 		x[i], d = bits.Add64(x[i], d, 0)
@@ -205,7 +224,8 @@ func addWord(x []uint64, d uint64) {
 // divideExact divides p and q, in two's complement and of equal length, by a,
 // which divides both. The division is 2-adic (Jebelean 1993): it goes from the
 // lowest word up and takes the low words of a alone. As many high bits are lost
-// as a has zeros at its end, below 64; they must be copies of the sign.
+// as a has zeros at its end, below 64; they must be copies of the sign. The low
+// word of a must not be 0, and scratch not be shorter than p.
 func divideExact(p, q, a, scratch []uint64) {
 	s := uint(bits.TrailingZeros64(a[0])) & 63
 	odd := scratch[:len(p)]
@@ -213,6 +233,8 @@ func divideExact(p, q, a, scratch []uint64) {
 	if len(a) < len(p) {
 		clear(odd[len(a):])
 	}
+	// Only an odd number has an inverse modulo 2^64. The quotient stays, as s
+	// zeros go from all three.
 	if s > 0 {
 		var above uint64
 		if len(a) > len(p) {
@@ -224,17 +246,24 @@ func divideExact(p, q, a, scratch []uint64) {
 	}
 	inv := inverse64(odd[0])
 	q = q[:len(p)]
+	// The words below i are the quotient; the rest is what is still to divide.
+	// m makes its lowest word 0, so that all of it moves up by a word.
 	for i := range p {
 		m0, m1 := p[i]*inv, q[i]*inv
 		subMul2(p[i:], q[i:], odd, m0, m1)
 		p[i], q[i] = m0, m1
 	}
+	// The shift brought in zeros above, whatever the sign, so the upper s bits
+	// are not known. They are copies of the one below.
 	n := len(p) - 1
 	p[n] = uint64(int64(p[n]<<s) >> s)
 	q[n] = uint64(int64(q[n]<<s) >> s)
 }
 
-// subMul2 subtracts x*m from p, and x*n from q, modulo 2^(64 len(p)).
+// subMul2 subtracts x*m from p, and x*n from q, modulo 2^(64 len(p)). The
+// products of both run side by side, so that neither waits for the carries of
+// the other. In each, h + k fits as in subMul; what is borrowed at the end is
+// above the modulus.
 func subMul2(p, q, x []uint64, m, n uint64) {
 	q, x = q[:len(p)], x[:len(p)]
 	var c, d, k uint64
@@ -252,8 +281,8 @@ func subMul2(p, q, x []uint64, m, n uint64) {
 	}
 }
 
-// negateIf sets z to -x modulo 2^(64 len(z)) if sign is all ones, and to x if it
-// is 0.
+// negateIf sets z to -x modulo 2^(64 len(z)) if sign is all ones, and to x if
+// it is 0. In two's complement -x is the complement plus 1.
 func negateIf(z, x []uint64, sign uint64) {
 	x = x[:len(z)]
 	c := sign & 1
@@ -262,7 +291,9 @@ func negateIf(z, x []uint64, sign uint64) {
 	}
 }
 
-// mask returns all ones if b is set, and 0 if not.
+// mask returns all ones if b is set, and 0 if not. It turns a sign into
+// arithmetic: signs of forms are as good as random, and a branch on one would
+// be mispredicted every second time.
 func mask(b bool) uint64 {
 	var m uint64
 	if b {
@@ -274,6 +305,7 @@ func mask(b bool) uint64 {
 // window returns the 64 bits of x from bit k up; bits outside x are 0. k may
 // be negative.
 func window(x []uint64, k int) uint64 {
+	// both shifts round down, so that this is right for k < 0, too
 	i, s := k>>6, uint(k)&63
 	var lo, hi uint64
 	if i >= 0 && i < len(x) {
@@ -313,8 +345,15 @@ func inverse64(a uint64) uint64 {
 
 // mod sets r = p mod a (Knuth, TAOCP 2, algorithm 4.3.1 D). The top word of a
 // is not 0; len(r) = len(a). It destroys p and needs scratch of len(a).
+//
+// At each j the number (top, p[j:j+n]) is less than 2^64 d, and top the word
+// above it: at the start since top has only the bits shifted out, later since a
+// remainder is less than d and its highest word becomes the next top. So a
+// digit of the quotient is one word.
 func mod(r, p, a, scratch []uint64) {
 	n := len(a)
+	// With the top bit of d set, two words over one give a digit at most two
+	// too large; the next word of each brings that down to one.
 	s := uint(bits.LeadingZeros64(a[n-1]))
 	d := scratch[:n]
 	shiftLeft(d, a, s)
@@ -327,6 +366,9 @@ func mod(r, p, a, scratch []uint64) {
 			q, rem = bits.Div64(top, p[j+n-1], d[n-1])
 			if n > 1 {
 				h, l := bits.Mul64(q, d[n-2])
+				// rem is what is left of the two words: q is too large as long
+				// as q*d[n-2] is more than rem and the next word. Once rem has
+				// outgrown a word it is not.
 				for h > rem || h == rem && l > p[j+n-2] {
 					q--
 					var k uint64
@@ -338,11 +380,14 @@ func mod(r, p, a, scratch []uint64) {
 			}
 		}
 		borrow := subMul(p[j:j+n], d, q)
+		// Each time d is added its carry takes one off the borrow, until it is
+		// just what top has to give.
 		for borrow > top { // q was one or two too large
 			borrow -= add(p[j:j+n], p[j:j+n], d)
 		}
 		top = p[j+n-1]
 	}
+	// The remainder has been shifted like d.
 	for i := range r {
 		r[i] = p[i] >> s
 		if i+1 < n && s != 0 {
@@ -351,7 +396,8 @@ func mod(r, p, a, scratch []uint64) {
 	}
 }
 
-// shiftLeft sets z = x << s with s < 64 and returns what is shifted out.
+// shiftLeft sets z = x << s with s < 64 and returns what is shifted out. From
+// the top down, so that z and x may be the same.
 func shiftLeft(z, x []uint64, s uint) uint64 {
 	if s == 0 {
 		copy(z, x)
@@ -365,7 +411,8 @@ func shiftLeft(z, x []uint64, s uint) uint64 {
 	return out
 }
 
-// setBig sets x to v >= 0, which must fit.
+// setBig sets x to v >= 0, which must fit. The buffer is on the stack: it has
+// room for c, the longest, rounded up to words.
 func setBig(x []uint64, v *big.Int) {
 	var buf [MaxBits/8 + 16]byte
 	b := buf[:8*len(x)]

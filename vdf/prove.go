@@ -9,7 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// maxPoints bounds the powers of x that are kept for the proof.
+// maxPoints bounds the powers of x that are kept for the proof. At 2048 bits a
+// point takes 512 bytes, so all of them 32 MiB.
 const maxPoints = 1 << 16
 
 // plan says how the proof of T squarings is made (Wesolowski 2019, section
@@ -28,6 +29,9 @@ type plan struct {
 	gamma int // γ, rounds
 }
 
+// makePlan takes the digit size with the fewest compositions: n points, and 2^κ
+// for the buckets of each of γ rounds, where signs halve the buckets and each
+// costs two. 22 bits are enough for any delay that can be waited for.
 func makePlan(t uint64) plan {
 	best, p := ^uint64(0), plan{}
 	for kappa := 1; kappa <= 22; kappa++ {
@@ -69,7 +73,7 @@ func (p *points) append(x *element) {
 func (p *points) len() int { return len(p.neg) }
 
 // at makes x a view of point i. Its words are shared and must not be changed;
-// its sign may.
+// its sign may. Workers read the same points at the same time.
 func (p *points) at(x *element, i int) {
 	w := p.words[4*p.half*i:]
 	x.a, x.b, x.c = w[:p.half], w[p.half:2*p.half], w[2*p.half:4*p.half]
@@ -85,6 +89,7 @@ func prove(ctx context.Context, d *big.Int, pl plan, pts *points, b *big.Int, wo
 	// no two have a bucket in common, and there is nothing to do twice but the
 	// digits, which take little time.
 	parts := min((workers+pl.gamma-1)/pl.gamma, 1<<(pl.kappa-1))
+	// Each has its own place, so the proof is the same whoever comes first.
 	results := make([]form, pl.gamma*parts)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -93,6 +98,8 @@ func prove(ctx context.Context, d *big.Int, pl plan, pts *points, b *big.Int, wo
 	for range min(workers, len(results)) {
 		group.Go(func() {
 			w := newRound(d, pl, pts, b)
+			// The buckets are the worker's own and are used again; what other
+			// rounds need is shared and only read.
 			for i := int(next.Add(1)) - 1; i < len(results); i = int(next.Add(1)) - 1 {
 				if err := w.run(ctx, i/parts, i%parts, parts); err != nil {
 					cancel(err)
@@ -109,7 +116,9 @@ func prove(ctx context.Context, d *big.Int, pl plan, pts *points, b *big.Int, wo
 	return assemble(d, pl, results, parts), nil
 }
 
-// assemble puts the rounds together, the last first.
+// assemble puts the rounds together, the last first. It is Horner's rule in the
+// exponent: z is to the power 2^κ each time a lower round joins. The identity
+// is left out, as it would take the slow path.
 func assemble(d *big.Int, pl plan, results []form, parts int) form {
 	s := newSquarer(d)
 	one := principal(d)
@@ -156,6 +165,8 @@ func (r *round) run(ctx context.Context, o, part, parts int) error {
 	for i := range r.buckets {
 		r.buckets[i].set = false
 	}
+	// The parts of 1 to top are disjoint and leave nothing out; a digit 0 needs
+	// no bucket.
 	top := len(r.buckets) - 1
 	r.from, r.to = 1+top*part/parts, 1+top*(part+1)/parts
 	n := uint64(r.pts.len())
@@ -178,6 +189,8 @@ func (r *round) run(ctx context.Context, o, part, parts int) error {
 			if d < 0 {
 				x.invert()
 			}
+			// Room for a bucket is made when its first point comes: a part has
+			// few of them.
 			b := &r.buckets[abs]
 			if b.e == nil {
 				b.s, b.e = r.s, r.s.newElement()
@@ -194,6 +207,8 @@ func (r *round) run(ctx context.Context, o, part, parts int) error {
 func (r *round) total() form {
 	run := product{s: r.s, e: r.s.newElement()}
 	sum := product{s: r.s, e: r.s.newElement()}
+	// run is the product of the buckets from d up, and joins sum once a turn:
+	// so bucket[d] is in sum d-from+1 times.
 	for d := r.to - 1; d >= r.from; d-- {
 		if r.buckets[d].set {
 			run.compose(r.buckets[d].e)
@@ -218,7 +233,8 @@ func (r *round) total() form {
 	return sum.e.form()
 }
 
-// digitizer computes digits of floor(2^T / B).
+// digitizer computes digits of floor(2^T / B). Digits are computed where they
+// are needed: to keep those of 2^T would take T bits.
 type digitizer struct {
 	pl   plan
 	b    *big.Int
@@ -246,8 +262,12 @@ func (z *digitizer) every(dst []int32, i, n uint64) []int32 {
 	var rem *big.Int
 	q := new(big.Int)
 	for k := n; k > 0; k-- {
+		// From the highest down: rem is 2^(T-κ(at+1)) mod B to begin with, and
+		// 2^(T-κ(at-1)) after both digits. The next one is γ places down, so
+		// that κ(γ-2) is missing, which jump has.
 		at := i + (k-1)*uint64(z.pl.gamma)
 		d := &dst[start+int(k-1)]
+		// no digit below, or none here: it is at the ends only
 		if at == 0 || at >= z.pl.digits() {
 			*d = z.digits(nil, at, 1)[0]
 			continue
@@ -262,6 +282,8 @@ func (z *digitizer) every(dst []int32, i, n uint64) []int32 {
 		*d = int32(q.Int64())
 		q.QuoRem(rem.Lsh(rem, kappa), z.b, rem)
 		below := int32(q.Int64())
+		// Once in 2^κ. The carry comes from further down, but rem is right for
+		// the next one all the same.
 		if below == half {
 			*d = z.digits(nil, at, 1)[0]
 			continue
@@ -269,6 +291,8 @@ func (z *digitizer) every(dst []int32, i, n uint64) []int32 {
 		if below > half {
 			*d++
 		}
+		// the carry that this makes is for a digit of another round, which
+		// finds it by itself
 		if *d > half {
 			*d -= 2 * half
 		}
@@ -284,6 +308,7 @@ func (z *digitizer) every(dst []int32, i, n uint64) []int32 {
 // 1 if the digit below is above 2^(κ-1); if it is just that, it depends on the
 // one below it.
 func (z *digitizer) digits(dst []int32, i, n uint64) []int32 {
+	// Down to a digit that tells its carry whatever is below it.
 	low, size := i, z.pl.digits()
 	for low > 0 {
 		low--
@@ -294,6 +319,8 @@ func (z *digitizer) digits(dst []int32, i, n uint64) []int32 {
 	start := len(dst)
 	dst = z.plain(dst, low, i+n-low)
 	carry, half := int32(0), int32(1)<<(z.pl.kappa-1)
+	// A digit in and a carry are at most 2^κ; what goes out is above -2^(κ-1)
+	// and at most 2^(κ-1), so a carry is 0 or 1.
 	for k := start; k < len(dst); k++ {
 		dst[k] += carry
 		if carry = 0; dst[k] > half {
@@ -321,6 +348,7 @@ func (z *digitizer) plain(dst []int32, i, n uint64) []int32 {
 	rem := e.Exp(big.NewInt(2), e, z.b)
 	q := new(big.Int)
 	for k := top; ; k-- {
+		// rem < B, so the quotient has κ bits
 		rem.Lsh(rem, kappa)
 		q.QuoRem(rem, z.b, rem)
 		dst[start+k-i] = int32(q.Int64())
