@@ -252,9 +252,8 @@ func size(items [][]byte) (n int) {
 }
 
 // verify executes a block that somebody else made and compares everything the
-// header says with what comes out. late refuses a new input set: somebody may
-// know by now what it leads to.
-func (r *rules) verify(s site, h *ledger.Header, encoded, body []byte, late bool) (*block, error) {
+// header says with what comes out.
+func (r *rules) verify(s site, h *ledger.Header, encoded, body []byte) (*block, error) {
 	if err := r.shape(s, h, body); err != nil {
 		return nil, err
 	}
@@ -272,9 +271,6 @@ func (r *rules) verify(s site, h *ledger.Header, encoded, body []byte, late bool
 	it, err := decodeItems(content.Items, int(r.genesis.Params.MaxRun))
 	if err != nil {
 		return nil, invalid("%v", err)
-	}
-	if late && it.Set != nil {
-		return nil, invalid("a new input set after the time for it")
 	}
 	x, err := r.begin(s.parent.Begin(), ledger.Context{
 		Chain: r.id, Shard: r.shard, Shards: r.genesis.Params.Shards,

@@ -23,8 +23,12 @@ type Config struct {
 	Self    shardkit.NodeID
 	Signer  fbft.Signer                               // of the node's slot; nil: a node without one
 	Prove   func(alpha []byte) (pi []byte, err error) // VRF of the node's slot; nil: none
-	Scheme  Scheme                                    // of all voting keys
-	Batch   Batch                                     // of its certificates, for state sync. nil: one by one
+	// Sign makes the node's Ed25519 signature, in jobs. With it the node signs
+	// what it contributes to a drawing and takes nothing unsigned. All nodes of a
+	// chain have it, or none: see drg.Config.
+	Sign   func(msg []byte) (signature []byte)
+	Scheme Scheme // of all voting keys
+	Batch  Batch  // of its certificates, for state sync. nil: one by one
 	// Possession verifies the voting keys of slots that transactions register.
 	// nil: bls.VerifyPossession.
 	Possession Possession

@@ -68,16 +68,18 @@
 // has with validators. What an election counts is the stakes of the block that
 // holds it, two epochs before the votes are cast.
 //
-// # Double signatures
+// # Offences
 //
 // Consensus finds evidence against whoever signs two statements that no honest
-// member signs both of. The node that finds it tells members of the beacon,
-// who file an estake.Evidence for each culprit from accounts of their own
-// (Config.Reporter); anybody else may do so as well (EvidenceProof). The state
-// of the beacon has the committees of every epoch whose offences can still be
-// punished. The culprit is slashed at once and elected no more. What a replica's
-// votes rest on is kept in its store as long (Archived): if there should ever be
-// two blocks at a height, fbft.Accuse finds out from it who is to blame.
+// member signs both of, the drawing against whoever signs a VRF output that is
+// not valid. The node that finds it tells members of the beacon, who file an
+// estake.Evidence for each culprit from accounts of their own
+// (Config.Reporter); anybody else may do so as well (EvidenceProof,
+// InputProof). The state of the beacon has the committees of every epoch whose
+// offences can still be punished. The culprit is slashed at once and elected no
+// more. What a replica's votes rest on is kept in its store as long (Archived):
+// if there should ever be two blocks at a height, fbft.Accuse finds out from it
+// who is to blame.
 //
 // # How to drive it
 //

@@ -25,17 +25,25 @@ func (r *replica) drawing(now time.Duration) {
 	if r.round != (roundID{round.Epoch, round.Attempt, round.Alpha}) {
 		r.round = roundID{round.Epoch, round.Attempt, round.Alpha}
 		r.evaluating = false
-		if err := r.draw.Start(now, *round); err != nil {
+		begin := r.draw.Start
+		if !r.tip.live || d.Opened != r.tip.height {
+			begin = r.draw.Resume // alpha has been known to others for who knows how long
+		}
+		if err := begin(now, *round); err != nil {
 			r.core.event(Event{Shard: r.shard, Kind: Refused, Err: err})
 			return
 		}
 	}
 	r.draw.SetLeaders(now, round.Leaders)
-	if d.Phase == drawDelay && !r.evaluating {
+	if d.Phase == drawDelay && !r.evaluating && r.core.cfg.Prove != nil {
 		r.evaluating = true
 		r.draw.Committed(now, d.PRnd)
 	}
 }
+
+// drawAhead is for how many epochs later the beacon's committee of an epoch
+// draws.
+const drawAhead = 2
 
 // roundID tells rounds apart.
 type roundID struct {
@@ -77,8 +85,8 @@ func (r *replica) leaders() []shardkit.NodeID {
 // it would lead to.
 func (x *execution) openDraw(d *draw) {
 	m, p := &x.out.meta, &x.genesis.Params
-	if d.Epoch != m.Epoch+2 {
-		*d = draw{Epoch: m.Epoch + 2, Rnd: d.Rnd}
+	if d.Epoch != m.Epoch+drawAhead {
+		*d = draw{Epoch: m.Epoch + drawAhead, Rnd: d.Rnd}
 	}
 	switch {
 	case d.Phase == drawIdle && uint64(x.ctx.Height) > uint64(m.Start)+uint64(p.DrawAfter):

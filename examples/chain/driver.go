@@ -148,7 +148,7 @@ func (n *Node) claim() (held []shardkit.ShardID, err error) {
 func (n *Node) assemble(held []shardkit.ShardID, records [][]byte) error {
 	cfg, id := n.cfg, n.cfg.Identity
 	core := Config{
-		Genesis: cfg.Genesis, Self: id.ID(), Signer: id.Voting, Prove: id.Prove, Scheme: id.Scheme, Batch: id.Batch,
+		Genesis: cfg.Genesis, Self: id.ID(), Signer: id.Voting, Prove: id.Prove, Sign: id.Sign, Scheme: id.Scheme, Batch: id.Batch,
 		Reporter: id.Reporter(cfg.Genesis.Params.Shards),
 		Open:     n.open, Held: held, Log: records, Wall: uint64(time.Now().UnixMilli()), Follow: cfg.Follow,
 	}

@@ -13,71 +13,132 @@ import (
 	"github.com/shardkit/shardkit/fbft"
 	"github.com/shardkit/shardkit/internal/wire"
 	"github.com/shardkit/shardkit/ledger"
+	"github.com/shardkit/shardkit/vdf/drg"
 )
 
-// Who finds evidence of a double signature tells members of the beacon, or is
-// one. A member of the beacon with an account files it: an estake.Evidence
-// for every culprit. The beacon's state has the committees of every epoch whose
-// offences can still be punished.
+// Who finds evidence of an offence tells members of the beacon, or is one. A
+// member of the beacon with an account files it: an estake.Evidence for every
+// culprit. The beacon's state has the committees of every epoch whose offences
+// can still be punished.
 
 // evidenceTag begins what the digest of verified evidence covers.
 const evidenceTag = "shardkit/chain/evidence/1"
 
 const evidenceVersion = 1
 
+// What a proof can be of.
+const (
+	kindVotes uint8 = iota + 1 // votes that clash
+	kindInput                  // a contribution to a drawing that is not valid, and signed
+)
+
 // EvidenceProof is the Proof of an estake.Evidence: what fbft.Ready.Evidence
 // gave in a replica of a shard. Anybody may send that order to the beacon.
 func EvidenceProof(shard shardkit.ShardID, evidence []byte) []byte {
-	b := wire.AppendU32([]byte{evidenceVersion}, uint32(shard))
+	b := wire.AppendU32([]byte{evidenceVersion, kindVotes}, uint32(shard))
 	return wire.AppendBytes(b, evidence)
 }
 
-func decodeEvidenceProof(b []byte) (shard shardkit.ShardID, ev *fbft.Evidence, err error) {
-	r := wire.NewReader(b)
-	r.Expect(evidenceVersion, "version")
-	shard = shardkit.ShardID(r.U32())
-	raw := r.Bytes(estake.MaxEvidence)
-	if err := r.Close(); err != nil {
-		return 0, nil, fmt.Errorf("chain: evidence: %w", err)
-	}
-	ev = new(fbft.Evidence)
-	return shard, ev, ev.UnmarshalBinary(raw)
+// InputProof is EvidenceProof of what drg.Ready.Evidence gave.
+func InputProof(e *drg.Evidence) []byte {
+	raw, _ := e.AppendBinary(nil) // it has no error to return
+	return wire.AppendBytes([]byte{evidenceVersion, kindInput}, raw)
 }
 
-// checkEvidence says why a proof does not show that a slot double-signed in
-// the epoch claimed. err is the state's. The signatures cost milliseconds; a
+// offence is a decoded proof: one of votes and input is set.
+type offence struct {
+	shard shardkit.ShardID
+	epoch shardkit.Epoch // whose committee the offender was in
+	votes *fbft.Evidence
+	input *drg.Evidence
+}
+
+func decodeProof(b []byte) (*offence, error) {
+	r := wire.NewReader(b)
+	r.Expect(evidenceVersion, "version")
+	var o offence
+	var part interface{ UnmarshalBinary([]byte) error }
+	switch kind := r.U8(); kind {
+	case kindVotes:
+		o.shard, o.votes = shardkit.ShardID(r.U32()), new(fbft.Evidence)
+		part = o.votes
+	case kindInput:
+		o.input = new(drg.Evidence)
+		part = o.input
+	default:
+		r.Fail(fmt.Errorf("%w: kind %d", wire.ErrValue, kind))
+	}
+	raw := r.Bytes(estake.MaxEvidence)
+	if err := r.Close(); err != nil {
+		return nil, fmt.Errorf("chain: evidence: %w", err)
+	}
+	if err := part.UnmarshalBinary(raw); err != nil {
+		return nil, err
+	}
+	switch {
+	case o.votes != nil:
+		o.epoch = o.votes.Epoch
+	case o.input.Epoch < drawAhead:
+		return nil, fmt.Errorf("chain: evidence: %w: nothing is drawn for epoch %d", wire.ErrValue, o.input.Epoch)
+	default:
+		o.epoch = o.input.Epoch - drawAhead
+	}
+	return &o, nil
+}
+
+// accuses reports whether the proof is against the member in a seat.
+func (o *offence) accuses(seats []Seat, i int) bool {
+	if i < 0 {
+		return false
+	}
+	if o.votes != nil {
+		return o.votes.First.Signers.Has(i) && o.votes.Second.Signers.Has(i)
+	}
+	return seats[i].Slot == o.input.Slot
+}
+
+// check verifies the signatures against the member in seat i.
+func (o *offence) check(r *rules, seats []Seat, i int) error {
+	if o.votes != nil {
+		c, err := r.committee(seats)
+		if err != nil {
+			return err
+		}
+		_, err = o.votes.Check(r.id, o.shard, c)
+		return err
+	}
+	s := &seats[i]
+	return o.input.Verify(r.id, drg.Member{Node: s.Node, Slot: s.Slot, Key: s.VRFKey, Weight: s.Weight})
+}
+
+// checkEvidence says why a proof does not show that a slot committed an offence
+// in the epoch claimed. err is the state's. The signatures cost milliseconds; a
 // replica verifies them once, however often it meets the proof.
 func (r *rules) checkEvidence(s ledger.KV, slot *estake.Slot, e *estake.Evidence) (why, err error) {
-	shard, ev, why := decodeEvidenceProof(e.Proof)
+	o, why := decodeProof(e.Proof)
 	if why != nil {
 		return why, nil
 	}
-	if ev.Epoch != e.Epoch {
-		return fmt.Errorf("of epoch %d", ev.Epoch), nil
+	if o.epoch != e.Epoch {
+		return fmt.Errorf("of epoch %d", o.epoch), nil
 	}
-	seats, ok, err := loadSeats(s, ev.Epoch, shard)
+	seats, ok, err := loadSeats(s, o.epoch, o.shard)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return fmt.Errorf("no committee of shard %d in epoch %d", shard, ev.Epoch), nil
+		return fmt.Errorf("no committee of shard %d in epoch %d", o.shard, o.epoch), nil
 	}
 	i := slices.IndexFunc(seats, func(x Seat) bool { return x.Slot == slot.ID })
-	if !ev.First.Signers.Has(i) || !ev.Second.Signers.Has(i) {
+	if !o.accuses(seats, i) {
 		return errors.New("against others"), nil
 	}
-	c, err := r.committee(seats)
-	if err != nil {
-		return nil, err
-	}
-	key := wire.AppendU32([]byte(evidenceTag), uint32(shard))
-	ch := c.Hash()
-	key = append(append(key, ch[:]...), e.Proof...)
-	digest := shardkit.Hash(sha256.Sum256(key))
+	committee := sha256.Sum256(appendSeats(nil, seats))
+	digest := shardkit.Hash(sha256.Sum256(slices.Concat([]byte(evidenceTag), committee[:], e.Proof)))
 	if r.holds(digest) {
 		return nil, nil
 	}
-	if _, why := ev.Check(r.id, shard, c); why != nil {
+	if why := o.check(r, seats, i); why != nil {
 		return why, nil
 	}
 	r.remember(digest)
@@ -100,19 +161,19 @@ func (id *Identity) Reporter(shards uint32) ed25519.PrivateKey {
 // beacon's committed state takes them. Without any the matter is settled, or the
 // proof is worth nothing, as why says. err is the state's.
 func (r *rules) file(state *ledger.State, key ed25519.PrivateKey, proof []byte) (txs [][]byte, why, err error) {
-	shard, ev, why := decodeEvidenceProof(proof)
+	o, why := decodeProof(proof)
 	if why != nil {
 		return nil, why, nil
 	}
 	err = readState(state, func(st *ledger.Stage) (err error) {
 		txs, why = nil, nil
-		seats, _, err := loadSeats(st, ev.Epoch, shard)
+		seats, _, err := loadSeats(st, o.epoch, o.shard)
 		for i := 0; i < len(seats) && err == nil && len(txs) < maxRehearsed; i++ {
-			if !ev.First.Signers.Has(i) || !ev.Second.Signers.Has(i) {
+			if !o.accuses(seats, i) {
 				continue
 			}
 			var raw []byte
-			raw, err = r.indict(st, key, estake.Evidence{Slot: seats[i].Slot, Epoch: ev.Epoch, Proof: proof})
+			raw, err = r.indict(st, key, estake.Evidence{Slot: seats[i].Slot, Epoch: o.epoch, Proof: proof})
 			var refused *ledger.TxError
 			switch {
 			case errors.As(err, &refused):
@@ -184,6 +245,14 @@ func (r *replica) found(now time.Duration, evidence []byte) {
 	b := wire.AppendU64(wire.AppendU32(nil, uint32(r.shard)), uint64(ev.Epoch))
 	b = append(append(b, ev.First.Signers...), ev.Second.Signers...)
 	r.core.accuse(now, r.core.cfg.Self, sha256.Sum256(b), proof)
+}
+
+// foundInput takes evidence that the drawing found here.
+func (r *replica) foundInput(now time.Duration, e *drg.Evidence) {
+	proof := InputProof(e)
+	r.core.event(Event{Shard: r.shard, Kind: Accused, Evidence: proof})
+	b := wire.AppendU64([]byte("input"), uint64(e.Epoch))
+	r.core.accuse(now, r.core.cfg.Self, sha256.Sum256(append(b, e.Slot[:]...)), proof)
 }
 
 // accuse takes evidence, found here or sent by a peer, unless what has its

@@ -14,6 +14,7 @@ import (
 	"github.com/shardkit/shardkit/fbft"
 	"github.com/shardkit/shardkit/internal/wire"
 	"github.com/shardkit/shardkit/ledger"
+	"github.com/shardkit/shardkit/vdf/drg"
 )
 
 var storms = flag.Int("storms", 3, "seeds of the test of a double voter in bad weather")
@@ -241,24 +242,21 @@ func TestEvidenceGossip(t *testing.T) {
 }
 
 func TestEvidenceProofGolden(t *testing.T) {
-	require.Equal(t, "01"+"00000007"+"00000002"+"abcd", hex.EncodeToString(EvidenceProof(7, []byte{0xab, 0xcd})))
+	require.Equal(t, "01"+"01"+"00000007"+"00000002"+"abcd", hex.EncodeToString(EvidenceProof(7, []byte{0xab, 0xcd})))
 }
 
 func FuzzEvidenceProof(f *testing.F) {
-	type decoded struct {
-		shard shardkit.ShardID
-		ev    *fbft.Evidence
-	}
 	half := func(block byte) fbft.Half {
 		return fbft.Half{Phase: fbft.Commit, Block: shardkit.Hash{block}, Signers: fbft.Bitmap{1}, Aggregate: []byte{1}}
 	}
 	raw, _ := (&fbft.Evidence{Epoch: 1, Height: 2, First: half(1), Second: half(2)}).AppendBinary(nil)
-	reencode(f, EvidenceProof(3, raw), func(b []byte) (d decoded, err error) {
-		d.shard, d.ev, err = decodeEvidenceProof(b)
-		return d, err
-	}, func(d decoded) []byte {
-		raw, _ := d.ev.AppendBinary(nil)
-		return EvidenceProof(d.shard, raw)
+	f.Add(InputProof(&drg.Evidence{Epoch: 7, Attempt: 1}))
+	reencode(f, EvidenceProof(3, raw), decodeProof, func(o *offence) []byte {
+		if o.input != nil {
+			return InputProof(o.input)
+		}
+		raw, _ := o.votes.AppendBinary(nil)
+		return EvidenceProof(o.shard, raw)
 	})
 }
 
@@ -283,4 +281,50 @@ func TestDoubleVoteStorm(t *testing.T) {
 			require.Equal(t, i == liar, w.verdict(i).Reason == estake.Banned, "seed %d node %d", seed, i)
 		}
 	}
+}
+
+// falseInputs makes a node send and sign what is not its VRF output.
+func falseInputs(liar func() *simIdentity) func(*simNode, []shardkit.Message) []shardkit.Message {
+	const heading = 5 + 2 + 8 + 4 // of the node's message, and of the contribution up to its slot
+	return func(n *simNode, list []shardkit.Message) []shardkit.Message {
+		if len(list) == 0 || n.id != liar().node {
+			return list
+		}
+		for i, m := range list {
+			if m.Data[0] != protoDraw {
+				continue
+			}
+			data := append([]byte(nil), m.Data...)
+			round, pi := data[heading-12:heading], data[heading+32:heading+32+80]
+			pi[len(pi)-1] ^= 1
+			id, alpha := n.ID(), n.replica(0).round.alpha
+			msg := append([]byte("shardkit/drg/input/1shardkit/drg/vrf/1"), id[:]...)
+			msg = append(append(msg, round...), alpha[:]...)
+			msg = append(append(msg, data[heading:heading+32]...), pi...)
+			copy(data[len(data)-64:], liar().sign(msg))
+			list[i].Data = data
+		}
+		return list
+	}
+}
+
+// TestFalseInput: a member of the beacon contributes to a drawing what is not
+// its VRF output. The drawing goes on without it, and it is punished; nobody
+// else is.
+func TestFalseInput(t *testing.T) {
+	var w *world
+	var liar int
+	w = newWorld(t, options{seed: 54, shards: 2, nodes: 10, twist: falseInputs(func() *simIdentity { return w.ids[liar] })})
+	homes := w.genesis.Homes()
+	for homes[w.ids[liar].node] != 0 {
+		liar++
+	}
+	banned := func() bool { return w.beacon() != nil && w.verdict(liar).Reason == estake.Banned }
+	require.True(t, w.net.RunUntil(banned, 20*time.Second), w.status())
+	w.net.Run(w.net.Now() + 2*time.Second)
+	for i := range w.ids {
+		require.Equal(t, i == liar, w.verdict(i).Reason == estake.Banned, "node %d", i)
+	}
+	require.Positive(t, w.events[Elected], "drawn without it")
+	require.Empty(t, w.faults)
 }

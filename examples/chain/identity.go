@@ -67,6 +67,9 @@ func possession(name string, validator [32]byte) []byte {
 // Prove is the VRF of the slot.
 func (id *Identity) Prove(alpha []byte) ([]byte, error) { return id.VRF.Prove(alpha) }
 
+// Sign is the signature of the node.
+func (id *Identity) Sign(msg []byte) []byte { return ed25519.Sign(id.Network, msg) }
+
 // Batch verifies claims about committees of Scheme.
 func (id *Identity) Batch(claims []Claim) error {
 	list := make([]bls.Claim, len(claims))

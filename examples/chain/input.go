@@ -267,6 +267,9 @@ func (r *replica) pumpDraw(now time.Duration) bool {
 	if rd.VDFTime > 0 {
 		r.core.event(Event{Shard: r.shard, Kind: Evaluated, Took: rd.VDFTime, Epoch: r.round.epoch})
 	}
+	for i := range rd.Evidence {
+		r.foundInput(now, &rd.Evidence[i])
+	}
 	if rd.SetReady || rd.OutReady {
 		r.work(now)
 		r.propose(now)

@@ -175,7 +175,7 @@ func TestForgedLateVotes(t *testing.T) {
 		h.Late = late
 		raw, err := h.AppendBinary(nil)
 		require.NoError(t, err)
-		_, err = r.rules.verify(r.site(), &h, raw, b.body, false)
+		_, err = r.rules.verify(r.site(), &h, raw, b.body)
 		return err
 	}
 	require.NoError(t, check(b.header.Late))

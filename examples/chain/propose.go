@@ -287,8 +287,9 @@ func (r *replica) onValidate(now time.Duration, v fbft.Validate) {
 		r.hold(p)
 	}
 	p.asked = true
+	p.certified = p.certified || v.Certified
 	if p.block == nil && p.err == nil && p.body == nil && len(v.Ref) > 0 {
-		p.ref, p.from, p.early, p.certified = v.Ref, v.From, true, v.Certified
+		p.ref, p.from, p.early = v.Ref, v.From, true
 		r.obtain(now, p)
 		return
 	}
@@ -349,7 +350,7 @@ func (r *replica) examine(now time.Duration, p *proposal) {
 // fetched comes with its certificate, which is checked first.
 func (r *replica) execute(p *proposal, cert []byte) {
 	rules, s, committee := r.rules, r.site(), r.tip.out.committee
-	hash, header, encoded, body, late := p.hash, p.header, p.encoded, p.body, p.late
+	hash, header, encoded, body := p.hash, p.header, p.encoded, p.body
 	r.job("chain.verify", len(body), func() any {
 		var q *fbft.Certificate
 		if cert != nil {
@@ -358,7 +359,7 @@ func (r *replica) execute(p *proposal, cert []byte) {
 				return executedResult{hash: hash, err: err, cert: cert}
 			}
 		}
-		b, err := rules.verify(s, header, encoded, body, late && cert == nil)
+		b, err := rules.verify(s, header, encoded, body)
 		return executedResult{hash: hash, block: b, err: err, cert: cert, quorum: q}
 	})
 }
@@ -411,8 +412,22 @@ func (r *replica) judge(now time.Duration, p *proposal, err error) {
 	}
 	if p.asked {
 		p.asked = false
+		if err == nil && r.tooLate(p) {
+			err = errLate
+		}
 		r.consensus.Validated(now, p.hash, err)
 	}
+}
+
+// errLate is this node's reason not to vote for a block that is valid.
+var errLate = errors.New("chain: a new input set after the time for it")
+
+// tooLate reports whether a good block brings an input set of which somebody
+// may know by now what it leads to. That is a judgement of this node's clock,
+// and of its own vote only: once a quorum has prepared the block it is over.
+func (r *replica) tooLate(p *proposal) bool {
+	brings := r.tip.out.draw.Phase == drawInputs && p.block.outcome.draw.Phase > drawInputs
+	return brings && p.late && !p.certified
 }
 
 // onDecided makes a block final as soon as it is executed here; what is
@@ -440,7 +455,9 @@ func (r *replica) decide(now time.Duration) {
 		if p.chunks {
 			r.core.event(Event{Shard: r.shard, Kind: Rebuilt, Hash: p.hash})
 		}
-		r.advance(now, p.tip(d.Certificate, raw))
+		t := p.tip(d.Certificate, raw)
+		t.live = true
+		r.advance(now, t)
 	case p != nil && p.busy:
 	case p != nil && p.body != nil && p.err == nil:
 		r.examine(now, p)

@@ -87,6 +87,7 @@ type tip struct {
 	by      *fbft.Committee   // that certified it; nil at genesis
 	out     *outcome
 	archive [][]byte // what this node's votes for the height rest on
+	live    bool     // consensus decided it here; else it was there at the start, or fetched
 }
 
 // mark pairs a record of the consensus core with the node's record.
@@ -139,8 +140,10 @@ func (r *replica) setup(now time.Duration, at *tip) error {
 	if err := r.newClient(); err != nil {
 		return err
 	}
-	if r.shard == 0 && c.cfg.Prove != nil {
-		r.draw, err = drg.New(drg.Config{Params: c.cfg.Genesis.Params.drg(c.id, &r.rules.groups), Self: c.cfg.Self, Prove: c.cfg.Prove})
+	if r.shard == 0 {
+		r.draw, err = drg.New(drg.Config{
+			Params: c.cfg.Genesis.Params.drg(c.id, &r.rules.groups), Self: c.cfg.Self, Prove: c.cfg.Prove, Sign: c.cfg.Sign,
+		})
 		if err != nil {
 			return err
 		}

@@ -278,3 +278,52 @@ func (n *simNode) height(s shardkit.ShardID) shardkit.Height {
 	}
 	return 0
 }
+
+// TestDrawingAfterCrash: who comes back while a drawing is open does not know
+// for how long, and supports no new input set. If that is everybody the
+// attempt is void and the next one succeeds; a block that the others prepared
+// all the same is taken by those who would not have voted for it.
+func TestDrawingAfterCrash(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		w := newWorld(t, options{seed: 61, shards: 2, nodes: 8})
+		beacon := func() (list []*replica) {
+			for _, id := range w.ids {
+				if n := w.nodes[id.node]; n != nil {
+					if r := n.replica(0); r != nil && r.ready() {
+						list = append(list, r)
+					}
+				}
+			}
+			return list
+		}
+		open := func() bool {
+			list := beacon()
+			for _, r := range list {
+				if r.tip.out.draw.Phase != drawInputs || r.committed != r.tip.height || r.draw.Late(w.net.Now()) {
+					return false
+				}
+			}
+			return len(list) > 0
+		}
+		require.True(t, w.net.RunUntil(open, 20*time.Second))
+		list := beacon()
+		epoch := list[0].tip.out.draw.Epoch
+		if !all {
+			list = list[:1]
+		}
+		for _, r := range list {
+			w.crash(r.core.cfg.Self)
+		}
+		for _, r := range list {
+			w.restart(r.core.cfg.Self)
+		}
+		back := func() *replica { return w.nodes[list[0].core.cfg.Self].replica(0) }
+		require.True(t, w.net.RunUntil(func() bool { return back() != nil && back().ready() }, w.net.Now()+time.Second))
+		require.Equal(t, drawInputs, back().tip.out.draw.Phase, "else the test shows nothing")
+		require.True(t, back().draw.Late(w.net.Now()))
+		done := func() bool { d := &back().tip.out.draw; return d.Epoch == epoch && d.Phase == drawDone }
+		require.True(t, w.net.RunUntil(done, w.net.Now()+20*time.Second), w.status())
+		require.Equal(t, all, back().tip.out.draw.Attempt > 0)
+		require.Empty(t, w.faults)
+	}
+}

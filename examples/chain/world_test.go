@@ -96,6 +96,8 @@ func newIdentity(t testing.TB, opt options, i int) *simIdentity {
 	return s
 }
 
+func (s *simIdentity) sign(msg []byte) []byte { return ed25519.Sign(s.network, msg) }
+
 // keys are the slot as a transaction registers it.
 func (s *simIdentity) keys(t testing.TB, chain shardkit.Hash) estake.SlotKeys {
 	k := estake.SlotKeys{VotingKey: s.slot.VotingKey, VRFKey: s.slot.VRFKey, Node: s.node}
@@ -219,7 +221,7 @@ func (w *world) add(id *simIdentity, i int, follow bool) {
 	w.disks[id.node] = disks
 	require.NoError(w.t, w.net.Add(id.node, func(log [][]byte) (simnet.Node, error) {
 		cfg := Config{
-			Genesis: w.genesis, Self: id.node, Signer: id.signer, Prove: id.vrf.Prove, Scheme: w.scheme, Possession: w.possession,
+			Genesis: w.genesis, Self: id.node, Signer: id.signer, Prove: id.vrf.Prove, Sign: id.sign, Scheme: w.scheme, Possession: w.possession,
 			Log: log, Wall: wallStart + uint64(w.net.Now()/time.Millisecond), Follow: follow,
 			Reporter:  beaconKey(fmt.Sprint("reporter ", w.opt.seed, "/", i), uint32(w.opt.shards)),
 			SyncBytes: w.opt.chunk,
