@@ -49,8 +49,8 @@ func (s *squarer) compose(z, x, y *element) {
 //
 // where k solves a2 k = (b1-b2)/2 and (b1+b2)/2d k = -c2 mod a1.
 //
-// It leaves to the slow path what the buffers have no room for. Forms of random
-// size never are, but those that a peer sends may be chosen.
+// What the buffers have no room for must go the slow path. Random forms hardly
+// ever do, but those that a peer sends may be chosen.
 func (s *squarer) fastCompose(z, x, y *element) bool {
 	// If a is that long c is short: c = (b²-D)/4a, and its upper words are 0
 	// from h+1 on.
