@@ -79,6 +79,13 @@ func (s *squarer) fastCompose(z, x, y *element) bool {
 	sn := halfSum(m.s, x.b, x.neg, y.b, y.neg)  // (b1 + b2)/2
 	// d divides both; so does g, but what of it is not in d stays.
 	d := gcd64(modWord(m.s, g), g)
+	// The quotients of finishCompose grow with d: |q0| and |q1| stay below
+	// 2^(bits/4+28) + d*2^(bits/4+14), since the cofactors are at most
+	// a1/2^(bits/4). They have a word above bits/4, so there is room for a d of
+	// 48 bits; only forms made for it have more than 32.
+	if d>>32 != 0 {
+		return false
+	}
 	if d > 1 {
 		divWord(m.a1, d)
 		divWord(m.a2, d)

@@ -145,6 +145,40 @@ func TestComposeAgainstReference(t *testing.T) {
 	}
 }
 
+// Forms made to share a prime of any length that fits a word, with opposite
+// signs, so that it cancels. Random ones never do, but those of a hostile peer
+// may: the longer the divisor, the longer one of the quotients.
+func TestComposeChosenFactor(t *testing.T) {
+	for _, bits := range []int{512, 1024} {
+		p := testGroup(t, bits)
+		s := newSquarer(p.d)
+		x, y, z := s.newElement(), s.newElement(), s.newElement()
+		fast := 0
+		for _, size := range []int{20, 31, 33, 40, 48, 56, 62, 63} {
+			for i := range int64(20) {
+				n := new(big.Int).Lsh(bigOne, uint(size))
+				q := primeFormFrom(p.d, n.Add(n, big.NewInt(1000*i)))
+				rest := func(i int64) form { // together with q almost as long as a reduced form allows
+					return primeFormFrom(p.d, new(big.Int).Lsh(big.NewInt(1000+i), uint(bits/2-size-14)))
+				}
+				a, b := compose(p.d, q, rest(i)), compose(p.d, q.inverse(), rest(i+500))
+				x.setForm(a)
+				y.setForm(b)
+				want := compose(p.d, a, b)
+				s.compose(z, x, y)
+				require.True(t, z.form().equal(want), "%d bits, a divisor of %d, number %d", bits, size, i)
+				if cmp(x.a, y.a) < 0 {
+					x, y = y, x
+				}
+				if s.fastCompose(z, x, y) {
+					fast++
+				}
+			}
+		}
+		require.GreaterOrEqual(t, fast, 40, "the short divisors")
+	}
+}
+
 // Forms that share a prime: it stays, squared, or it cancels; and forms that
 // share two primes of which one does this and one that.
 func TestComposeCommonFactor(t *testing.T) {
