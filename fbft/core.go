@@ -31,6 +31,7 @@ type Core struct {
 	late    []lateVotes        // of the latest heights, ascending
 	ring    []settled          // certificates of the latest heights, ascending
 	answers limiter            // of answers to peers that lag
+	guests  limiter            // of answers to nodes that may have had a part in heights long gone
 	hints   limiter            // of Behind
 	early   [maxAhead]earlyBox // what came for the next heights, by height modulo
 }

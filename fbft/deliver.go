@@ -246,7 +246,12 @@ func (c *Core) onOld(from shardkit.NodeID, h heading, r *wire.Reader) error {
 	}
 	if len(c.ring) == 0 || missing < c.ring[0].cert.Height {
 		// It may be of a committee long gone, which only the application knows.
-		if c.answers.allow(c.now, c.cfg.Resend/2, from, missing) {
+		// Strangers are counted apart: a crowd of them must not shut out members.
+		allowed := &c.guests
+		if c.knows(from) {
+			allowed = &c.answers
+		}
+		if allowed.allow(c.now, c.cfg.Resend/2, from, missing) {
 			c.ready.Serve = append(c.ready.Serve, Serve{To: from, Height: missing})
 		}
 		return nil

@@ -22,6 +22,7 @@ func (c *Core) Clone() *Core {
 	d.ring = slices.Clone(c.ring)
 	d.late = slices.Clone(c.late)
 	d.answers.entries = slices.Clone(c.answers.entries)
+	d.guests.entries = slices.Clone(c.guests.entries)
 	d.hints.entries = slices.Clone(c.hints.entries)
 	if c.vote != nil {
 		v := *c.vote
