@@ -2,7 +2,8 @@
 // of a sharded proof-of-stake blockchain. Import one, or compose them into a
 // chain of your own; examples/chain is the reference composition.
 //
-//   - fbft: BFT consensus with aggregated signatures (fbft/bls: BLS12-381).
+//   - fbft: BFT consensus with aggregated signatures (fbft/bls: BLS12-381;
+//     fbft/edlist: lists of Ed25519 signatures).
 //   - vrf, vdf, vdf/drg: verifiable random functions, delay functions, and the
 //     distributed randomness made of both.
 //   - estake: effective proof of stake: election, vote price, rewards.
