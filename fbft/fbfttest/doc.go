@@ -3,8 +3,9 @@
 //
 // # What there is
 //
-//   - TestScheme: what any signature scheme has to pass. Fake, FakeSigner: one
-//     without cryptography, for committees of any size.
+//   - TestScheme: what any signature scheme has to pass; SchemeBench measures
+//     them alike. Fake, FakeSigner: one without cryptography, for committees of
+//     any size.
 //   - Lab: cores driven one input at a time. A test delivers, loses and delays
 //     what it likes, lets timers run out, holds disks and crashes machines.
 //   - RunScript: a Lab driven by text, with a transcript.
