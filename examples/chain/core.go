@@ -201,7 +201,7 @@ func New(cfg Config) (*Core, error) {
 		}
 		c.sets = append(c.sets, sets)
 	}
-	return c, nil
+	return c, c.recall()
 }
 
 // ID returns the chain's id.
@@ -249,6 +249,9 @@ func (c *Core) retire(now time.Duration, r *replica) {
 	}
 	r.close(now)
 	c.log.dropShard(r.shard)
+	if r.shard == 0 {
+		c.unfile()
+	}
 	c.event(Event{Shard: r.shard, Kind: Retired})
 	c.announce(now)
 	if c.cfg.Discard != nil {
@@ -401,11 +404,10 @@ func (a *alarm) sooner(t time.Duration, ok bool) {
 
 // Ready drains the effects.
 func (c *Core) Ready() Ready {
+	prune := c.log.prune()
+	c.recordAgain(prune)
 	out := c.out
-	out.Seq = c.log.seq
-	if p := c.log.prune(); p > 0 {
-		out.Prune = p
-	}
+	out.Seq, out.Prune = c.log.seq, prune
 	c.out = Ready{}
 	return out
 }

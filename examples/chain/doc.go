@@ -72,9 +72,9 @@
 //
 // Consensus finds evidence against whoever signs two statements that no honest
 // member signs both of, the drawing against whoever signs a VRF output that is
-// not valid. The node that finds it tells members of the beacon, who file an
-// estake.Evidence for each culprit from accounts of their own
-// (Config.Reporter); anybody else may do so as well (EvidenceProof,
+// not valid. The node that finds it keeps it in its log and tells members of the
+// beacon, who file an estake.Evidence for each culprit from accounts of their
+// own (Config.Reporter); anybody else may do so as well (EvidenceProof,
 // InputProof). The state of the beacon has the committees of every epoch whose
 // offences can still be punished. The culprit is slashed at once and elected no
 // more. What a replica's votes rest on is kept in its store as long (Archived):
@@ -94,8 +94,7 @@
 //
 // # What it does not do
 //
-// Evidence that a node has found and not yet filed is lost if it crashes. Who
-// stakes has an account on the beacon; one in another shard sends its tokens
+// Who stakes has an account on the beacon; one in another shard sends its tokens
 // there first. One node serves one slot, once. Blocks are not pruned, and the
 // stores of replicas that are gone stay unless Config.Discard removes them.
 // Sync of a shard whose whole committee changed several times while the node

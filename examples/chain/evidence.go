@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/estake"
@@ -86,6 +85,16 @@ func decodeProof(b []byte) (*offence, error) {
 	return &o, nil
 }
 
+// digest names what the offence is: the same one may be proven in many ways.
+func (o *offence) digest() shardkit.Hash {
+	if o.input != nil {
+		b := wire.AppendU64([]byte("input"), uint64(o.input.Epoch))
+		return sha256.Sum256(append(b, o.input.Slot[:]...))
+	}
+	b := wire.AppendU64(wire.AppendU32(nil, uint32(o.shard)), uint64(o.epoch))
+	return sha256.Sum256(append(append(b, o.votes.First.Signers...), o.votes.Second.Signers...))
+}
+
 // accuses reports whether the proof is against the member in a seat.
 func (o *offence) accuses(seats []Seat, i int) bool {
 	if i < 0 {
@@ -157,9 +166,13 @@ func (id *Identity) Reporter(shards uint32) ed25519.PrivateKey {
 	return AccountKey(id.reporter, 0, shards)
 }
 
+// errBehind says that a state is older than an offence, of which it can tell
+// nothing: this node is catching up.
+var errBehind = errors.New("chain: offence in an epoch to come")
+
 // file makes the transactions that punish whom a proof accuses, as far as the
 // beacon's committed state takes them. Without any the matter is settled, or the
-// proof is worth nothing, as why says. err is the state's.
+// proof is worth nothing, as why says. err is the state's, or errBehind.
 func (r *rules) file(state *ledger.State, key ed25519.PrivateKey, proof []byte) (txs [][]byte, why, err error) {
 	o, why := decodeProof(proof)
 	if why != nil {
@@ -167,6 +180,13 @@ func (r *rules) file(state *ledger.State, key ed25519.PrivateKey, proof []byte) 
 	}
 	err = readState(state, func(st *ledger.Stage) (err error) {
 		txs, why = nil, nil
+		var m meta
+		if err := load(st, keyMeta, &m); err != nil {
+			return err
+		}
+		if m.next() < o.epoch {
+			return errBehind
+		}
 		seats, _, err := loadSeats(st, o.epoch, o.shard)
 		for i := 0; i < len(seats) && err == nil && len(txs) < maxRehearsed; i++ {
 			if !o.accuses(seats, i) {
@@ -212,147 +232,4 @@ func (r *rules) indict(st *ledger.Stage, key ed25519.PrivateKey, order estake.Ev
 	}
 	tx.Sign(key)
 	return tx.AppendBinary(nil)
-}
-
-// accusation is evidence on its way to the beacon.
-type accusation struct {
-	proof  []byte
-	from   shardkit.NodeID // who sent it; the node itself if it found it
-	digest shardkit.Hash
-	due    time.Duration // when to do something about it
-	tries  int
-	filing bool // a job is under way
-}
-
-const (
-	maxAccusations = 64              // held at once
-	maxFrom        = 4               // of them from one peer
-	maxTries       = 32              // before one is given up
-	accuseAgain    = 2 * time.Second // between tries
-	accuseSpread   = 4               // members of the beacon told at each try
-)
-
-// found takes evidence that consensus found here. Who has double-signed once
-// may do so at every height; the first time in an epoch is enough.
-func (r *replica) found(now time.Duration, evidence []byte) {
-	var ev fbft.Evidence
-	if err := ev.UnmarshalBinary(evidence); err != nil {
-		r.core.fail(fmt.Errorf("chain: shard %d: %w", r.shard, err))
-		return
-	}
-	proof := EvidenceProof(r.shard, evidence)
-	r.core.event(Event{Shard: r.shard, Kind: Accused, Evidence: proof})
-	b := wire.AppendU64(wire.AppendU32(nil, uint32(r.shard)), uint64(ev.Epoch))
-	b = append(append(b, ev.First.Signers...), ev.Second.Signers...)
-	r.core.accuse(now, r.core.cfg.Self, sha256.Sum256(b), proof)
-}
-
-// foundInput takes evidence that the drawing found here.
-func (r *replica) foundInput(now time.Duration, e *drg.Evidence) {
-	proof := InputProof(e)
-	r.core.event(Event{Shard: r.shard, Kind: Accused, Evidence: proof})
-	b := wire.AppendU64([]byte("input"), uint64(e.Epoch))
-	r.core.accuse(now, r.core.cfg.Self, sha256.Sum256(append(b, e.Slot[:]...)), proof)
-}
-
-// accuse takes evidence, found here or sent by a peer, unless what has its
-// digest is held already. Whether it is true is seen when it is filed.
-func (c *Core) accuse(now time.Duration, from shardkit.NodeID, digest shardkit.Hash, proof []byte) {
-	n := 0
-	for _, a := range c.accusations {
-		if a.digest == digest {
-			return
-		}
-		if a.from == from {
-			n++
-		}
-	}
-	if len(c.accusations) >= maxAccusations || (from != c.cfg.Self && n >= maxFrom) {
-		return
-	}
-	c.accusations = append(c.accusations, &accusation{proof: slices.Clone(proof), from: from, digest: digest, due: now})
-}
-
-// onEvidence takes evidence from a member of some shard.
-func (r *replica) onEvidence(now time.Duration, from shardkit.NodeID, proof []byte) error {
-	if r.shard != 0 {
-		return ErrProtocol
-	}
-	seated := slices.ContainsFunc(r.core.sets, func(sets *Committees) bool { return sets.Has(from) })
-	if !seated || len(proof) > estake.MaxEvidence {
-		return errors.New("chain: evidence too long, or from a node without a seat")
-	}
-	if r.core.cfg.Reporter != nil {
-		r.core.accuse(now, from, sha256.Sum256(proof), proof)
-	}
-	return nil
-}
-
-// tickAccusations files what is due, or tells those who can.
-func (c *Core) tickAccusations(now time.Duration) {
-	for _, a := range slices.Clone(c.accusations) {
-		if a.filing || now < a.due {
-			continue
-		}
-		a.due = now + accuseAgain
-		if a.tries++; a.tries > maxTries {
-			c.acquit(a.digest)
-			continue
-		}
-		if r := c.replica(0); r != nil && r.ready() && c.cfg.Reporter != nil {
-			a.filing = true
-			rules, state, key := r.rules, r.chain.State(), c.cfg.Reporter
-			r.job("evidence.file", len(a.proof), func() any {
-				txs, why, err := rules.file(state, key, a.proof)
-				return filedResult{a.digest, txs, why, err}
-			})
-			continue
-		}
-		nodes := c.committeesOf(c.newest).Nodes(0)
-		for i := range min(accuseSpread, len(nodes)) {
-			to := nodes[(int(a.digest[0])+(a.tries-1)*accuseSpread+i)%len(nodes)]
-			c.send(to, shardkit.ClassBlock, 0, protoEvidence, 0, a.proof)
-		}
-	}
-}
-
-// wakeAccusations says when tickAccusations has something to do.
-func (c *Core) wakeAccusations() (at time.Duration, ok bool) {
-	var al alarm
-	for _, a := range c.accusations {
-		al.sooner(a.due, !a.filing)
-	}
-	return al.at, al.ok
-}
-
-// acquit forgets an accusation.
-func (c *Core) acquit(digest shardkit.Hash) {
-	c.accusations = slices.DeleteFunc(c.accusations, func(a *accusation) bool { return a.digest == digest })
-}
-
-type filedResult struct {
-	digest shardkit.Hash
-	txs    [][]byte
-	why    error
-	err    error
-}
-
-// onFiled brings the transactions into the mempool. They are made again until
-// none is left to make: then they are in the state.
-func (r *replica) onFiled(res filedResult) {
-	at := slices.IndexFunc(r.core.accusations, func(a *accusation) bool { return a.digest == res.digest })
-	if at < 0 {
-		return
-	}
-	a := r.core.accusations[at]
-	a.filing = false
-	switch {
-	case len(res.txs) > 0:
-		_ = r.admit(r.core.cfg.Self, 0, true, res.txs) // busy: another time
-	case res.err == nil:
-		if res.why != nil && a.tries == 1 {
-			r.core.event(Event{Shard: r.shard, Kind: Refused, Err: fmt.Errorf("chain: evidence from %v: %w", a.from, res.why)})
-		}
-		r.core.acquit(res.digest)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"flag"
+	"slices"
 	"testing"
 	"time"
 
@@ -229,12 +230,16 @@ func TestEvidenceGossip(t *testing.T) {
 		seated = w.ids[1].node
 	}
 	require.ErrorContains(t, b.onEvidence(now, seated, make([]byte, estake.MaxEvidence+1)), "too long")
-	for i := range byte(100) {
-		require.NoError(t, b.onEvidence(now, seated, []byte{i}))
+	require.Error(t, b.onEvidence(now, seated, []byte{1}), "not even of the form of evidence")
+	forged := func(i int) []byte {
+		return InputProof(&drg.Evidence{Epoch: drawAhead, Attempt: uint32(i), Slot: shardkit.Hash{byte(i)}})
+	}
+	for i := range 100 {
+		require.NoError(t, b.onEvidence(now, seated, forged(i)))
 	}
 	require.Len(t, b.core.accusations, maxFrom)
-	for i := range byte(100) {
-		b.core.accuse(now, b.core.cfg.Self, shardkit.Hash{1, i}, []byte{1, i})
+	for i := range 100 {
+		require.NoError(t, b.core.accuse(now, b.core.cfg.Self, forged(100+i)))
 	}
 	require.Len(t, b.core.accusations, maxAccusations)
 	w.net.Run(now + time.Second)
@@ -327,4 +332,81 @@ func TestFalseInput(t *testing.T) {
 	}
 	require.Positive(t, w.events[Elected], "drawn without it")
 	require.Empty(t, w.faults)
+}
+
+// TestEvidenceAfterCrash: somebody votes for two blocks once. Those who have
+// seen it crash before the beacon hears of it, the only witnesses that there
+// are; what they found is filed after their restart.
+func TestEvidenceAfterCrash(t *testing.T) {
+	for _, blocks := range []shardkit.Height{0, 12} {
+		var w *world
+		var liar int
+		mute := true // nobody files evidence, and none leaves a node
+		witnesses := map[shardkit.NodeID]bool{}
+		lies := doubleVotes(func() *simIdentity { return w.ids[liar] })
+		opt := options{seed: 55, shards: 2, nodes: 10, stake: func(p *estake.Params) { p.EvidenceEpochs, p.LockEpochs = 2, 5 }}
+		opt.twist = func(n *simNode, list []shardkit.Message) []shardkit.Message {
+			if mute {
+				n.cfg.Reporter = nil
+			}
+			if len(n.accusations) > 0 {
+				witnesses[n.id] = true
+			}
+			if len(witnesses) == 0 {
+				list = lies(n, list)
+			}
+			return slices.DeleteFunc(list, func(m shardkit.Message) bool { return mute && m.Data[0] == protoEvidence })
+		}
+		w = newWorld(t, opt)
+		homes := w.genesis.Homes()
+		for homes[w.ids[liar].node] != 1 {
+			liar++
+		}
+		require.True(t, w.net.RunUntil(func() bool { return len(witnesses) > 0 }, 10*time.Second))
+		// The log goes on, and what is old in it is dropped.
+		until := w.height(1) + blocks
+		require.True(t, w.net.RunUntil(func() bool { return w.height(1) >= until }, w.net.Now()+10*time.Second))
+		w.net.Run(w.net.Now() + 100*time.Millisecond)
+		for _, id := range w.ids {
+			if witnesses[id.node] {
+				w.crash(id.node)
+			}
+		}
+		w.net.Run(w.net.Now() + 100*time.Millisecond)
+		mute = false
+		for _, id := range w.ids {
+			w.restart(id.node)
+		}
+		banned := func() bool { return w.beacon() != nil && w.verdict(liar).Reason == estake.Banned }
+		require.True(t, w.net.RunUntil(banned, w.net.Now()+5*time.Second), w.status())
+		require.Empty(t, w.faults)
+	}
+}
+
+// height is how far a shard is, at the node that is furthest.
+func (w *world) height(s shardkit.ShardID) (h shardkit.Height) {
+	for _, id := range w.ids {
+		if n := w.nodes[id.node]; n != nil {
+			h = max(h, n.height(s))
+		}
+	}
+	return h
+}
+
+// TestEvidenceExpires: what a node has found it tells again and again, until
+// the offence is too old to be punished.
+func TestEvidenceExpires(t *testing.T) {
+	w := newWorld(t, options{seed: 56, shards: 2, nodes: 8, stake: func(p *estake.Params) { p.EvidenceEpochs = 1 }})
+	w.net.Run(100 * time.Millisecond)
+	n := w.nodes[w.ids[0].node]
+	n.cfg.Reporter = nil
+	require.NoError(t, n.accuse(w.net.Now(), n.cfg.Self, InputProof(&drg.Evidence{Epoch: drawAhead})))
+	in := func(e shardkit.Epoch) func() bool { return func() bool { return n.newest >= e } }
+	require.True(t, w.net.RunUntil(in(1), 20*time.Second))
+	require.Len(t, n.accusations, 1)
+	tries := n.accusations[0].tries
+	require.Positive(t, tries)
+	require.True(t, w.net.RunUntil(in(2), 20*time.Second))
+	w.net.Run(w.net.Now() + time.Second)
+	require.Empty(t, n.accusations)
 }

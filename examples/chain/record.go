@@ -9,11 +9,13 @@ import (
 
 // A node has one log for all its replicas. A record is a vote record of the
 // consensus core, or a body that a later vote record depends on, or what the
-// vote rests on (see archive.go): all become durable in order, by the same sync.
+// vote rests on (see archive.go), or evidence of an offence (see accuse.go): all
+// become durable in order, by the same sync.
 const (
 	recordVote uint8 = iota + 1
 	recordBody
 	recordArchive
+	recordEvidence // of no shard and height: whoever holds it writes it again
 )
 
 const maxRecord = 16 << 20
@@ -28,6 +30,7 @@ type recordLog struct {
 	votes    map[shardkit.ShardID][][]byte // recovered, until the replica is open
 	bodies   map[shardkit.ShardID][]bodyRecord
 	archives map[shardkit.ShardID][]archiveRecord
+	evidence [][]byte // recovered
 }
 
 type liveRecord struct {
@@ -78,22 +81,32 @@ func (l *recordLog) recover(records [][]byte) error {
 			l.bodies[shard] = append(l.bodies[shard], bodyRecord{height, r.Bytes(maxHeader), r.Bytes(maxRecord)})
 		case recordArchive:
 			l.archives[shard] = append(l.archives[shard], archiveRecord{height, r.Bytes(maxRecord)})
+		case recordEvidence:
+			l.evidence = append(l.evidence, r.Bytes(maxRecord))
 		default:
 			r.Fail(fmt.Errorf("%w: kind %d", wire.ErrValue, kind))
 		}
 		if err := r.Close(); err != nil {
 			return fmt.Errorf("chain: log record %d: %w", i, err)
 		}
-		l.live = append(l.live, liveRecord{0, shard, height})
+		if kind != recordEvidence {
+			l.live = append(l.live, liveRecord{0, shard, height})
+		}
 	}
 	return nil
 }
 
-// add numbers a record.
-func (l *recordLog) add(shard shardkit.ShardID, h shardkit.Height) uint64 {
+// next numbers a record that does not keep the log from being pruned.
+func (l *recordLog) next() uint64 {
 	l.seq++
-	l.live = append(l.live, liveRecord{l.seq, shard, h})
 	return l.seq
+}
+
+// add numbers a record that is needed until its height is dropped.
+func (l *recordLog) add(shard shardkit.ShardID, h shardkit.Height) uint64 {
+	seq := l.next()
+	l.live = append(l.live, liveRecord{seq, shard, h})
+	return seq
 }
 
 // drop says that a shard's records of heights up to h are no longer needed:

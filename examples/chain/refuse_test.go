@@ -217,10 +217,11 @@ func TestLogRecords(t *testing.T) {
 	var l recordLog
 	require.NoError(t, l.recover([][]byte{
 		encodeRecord(recordBody, 1, 5, []byte("header"), []byte("body")), encodeRecord(recordVote, 1, 5, []byte("vote")),
-		encodeRecord(recordVote, 2, 7, []byte("other")),
+		encodeRecord(recordVote, 2, 7, []byte("other")), encodeRecord(recordEvidence, 0, 0, []byte("evidence")),
 	}))
 	require.Equal(t, [][]byte{[]byte("vote")}, l.votes[1])
 	require.Equal(t, []bodyRecord{{5, []byte("header"), []byte("body")}}, l.bodies[1])
+	require.Equal(t, [][]byte{[]byte("evidence")}, l.evidence)
 	require.Equal(t, uint64(1), l.add(2, 8))
 	l.drop(1, 5)
 	require.Zero(t, l.prune(), "an earlier life's record is still needed")
