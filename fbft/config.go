@@ -117,14 +117,17 @@ type Propose struct {
 
 // Validate asks the application to get the body of a block and to judge it;
 // it answers with Validated, once, when it has the body. It may be asked for
-// the same block in several views, and answers every time.
+// the same block in several views, and answers every time. A leader that needs
+// the body of a block that others have prepared asks several times in a view,
+// and names another member each time: the one before had its time, and may be
+// silent.
 type Validate struct {
 	Height shardkit.Height
 	View   uint64
 	Hash   shardkit.Hash
 	Header []byte
 	Ref    []byte          // as the leader's Proposed gave it; nil for a block known from the log or a certificate
-	From   shardkit.NodeID // who announced it, or claims to have it; the replica itself for its own proposals
+	From   shardkit.NodeID // who announced it, or should have it; the replica itself for its own proposals
 	// Certified says that a quorum has prepared the block in an earlier view:
 	// what is judged only at a first proposal, like a header's time against the
 	// clock, has been judged.

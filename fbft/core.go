@@ -94,12 +94,15 @@ type lock struct {
 }
 
 // block is a header that may come to be decided. valid: the application holds
-// the body and found it good. asked: it is getting the body without reference.
+// the body and found it good. asks: how often it has been asked in this view for
+// the body of a claim, again when due; turn: who is to be named then.
 type block struct {
 	hash   shardkit.Hash
 	header []byte
 	valid  bool
-	asked  bool
+	asks   int
+	turn   int
+	due    time.Duration
 }
 
 // current is the proposal of a view. It is never changed once accepted: raw is

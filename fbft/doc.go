@@ -104,7 +104,8 @@
 // until the others reach its view or a later one. Once the cap exceeds seven
 // messages and the execution of a block, the first honest leader decides: it
 // has reports of all honest members for its view, with the certificates they
-// claim, and the claimed body can be had from whoever claimed it.
+// claim, and the claimed body can be had from one of those who claimed it or
+// prepared it, whom it asks in turn.
 //
 // No message is needed that its sender does not repeat. Every core sends again,
 // every Resend, its latest report and its latest vote, as leader also what it

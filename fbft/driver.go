@@ -25,9 +25,11 @@ type Application interface {
 	// something to propose. After an error nothing is proposed in this view.
 	Propose(ctx context.Context, p Propose) (header, ref []byte, err error)
 	// Validate gets the body and judges the block. nil promises that the body
-	// is held, durably. One call per block runs at a time. Of a block that is
-	// decided it is asked until it succeeds, with another member to get it from
-	// each time; ctx then also ends when it is that one's turn.
+	// is held, durably. One call per block runs at a time. ctx also ends when
+	// it is the turn of another member to be asked for the body: in a later view,
+	// or after a while if this replica needs the body to lead or to commit. Who
+	// holds the body by then may go on. Of a block that is decided it is asked
+	// until it succeeds.
 	Validate(ctx context.Context, v Validate) error
 	// Commit applies a decided block and returns the start of the next height;
 	// Height, Parent and Previous are filled in. An error stops the Node.
@@ -112,8 +114,9 @@ type Node struct {
 // with success.
 type judgement struct {
 	cancel context.CancelFunc
-	again  *Validate // the latest request for the same block meanwhile
-	header []byte    // of a good block
+	from   shardkit.NodeID // whom the application gets the body from
+	again  *Validate       // the latest request for the same block meanwhile
+	header []byte          // of a good block
 }
 
 // What a Node's messages begin with.
@@ -343,12 +346,16 @@ func (n *Node) propose(p Propose) {
 func (n *Node) validate(v Validate) {
 	switch j := n.judging[v.Hash]; {
 	// One call a block: whoever announces it often must not have it executed
-	// often. The latest request waits, for it may have a better reference.
+	// often. The latest request waits, for it may have a better reference. If it
+	// names another member, the one before had its time, and may never answer.
 	case j == nil:
 		ctx, cancel := context.WithCancel(n.height)
 		n.judge(ctx, cancel, v)
 	case j.header == nil:
 		j.again = &v
+		if v.From != j.from {
+			j.cancel()
+		}
 	// Posted, not called: this runs while the core's effects are drained.
 	default:
 		n.loop.Post(func(now time.Duration) { n.core.Validated(now, v.Hash, nil) })
@@ -356,7 +363,7 @@ func (n *Node) validate(v Validate) {
 }
 
 func (n *Node) judge(ctx context.Context, cancel context.CancelFunc, v Validate) {
-	j := &judgement{cancel: cancel}
+	j := &judgement{cancel: cancel, from: v.From}
 	n.judging[v.Hash] = j
 	n.call(func() error { return n.cfg.App.Validate(ctx, v) },
 		func(now time.Duration, err error) { n.judged(now, v, j, err) })

@@ -98,27 +98,54 @@ func (c *Core) claims() []claim {
 	return list
 }
 
-// haveBody reports whether the body of a claimed block is held, and asks the
-// application to get it if not.
+// haveBody reports whether the body of a claimed block is held, and has the
+// application get it if not.
 func (c *Core) haveBody(a claim) bool {
 	b := c.findBlock(a.block)
 	if b == nil || b.valid {
 		return b != nil
 	}
-	if !b.asked {
-		b.asked = true
-		// Who claims it says that it holds the body.
-		from := c.cfg.Self
-		for i := range c.peers {
-			if p := c.usable(i); p != nil && p.claim == a && i != c.self {
-				from = c.committee.members[i].Node
-				break
-			}
-		}
+	if b.asks == 0 || b.due <= c.now {
 		c.ready.Validate = append(c.ready.Validate, Validate{Height: c.height, View: c.view,
-			Hash: b.hash, Header: b.header, From: from, Certified: true})
+			Hash: b.hash, Header: b.header, From: c.holder(a, b.turn), Certified: true})
+		b.turn++
+		c.await(b)
 	}
 	return false
+}
+
+// await gives the member just named its time. If nothing comes it may be silent,
+// or its claim a lie, and the view must not be lost to it: so the first one's
+// time is short. If the body is large no time is enough at first: so the next
+// one's is twice as long, and the last one has half of the view.
+func (c *Core) await(b *block) {
+	b.due = c.now + c.cfg.Resend<<min(b.asks, 10)
+	b.asks++
+}
+
+// holder returns whom to ask for the body of a claimed block when it is some
+// turn: first those who claim it, each of whom says that it holds it, then all
+// others that signed the certificate, for who signs PREPARE holds the body. So
+// it can be had even if all who claim it lie. However many claim, one is asked
+// at a time.
+func (c *Core) holder(a claim, turn int) shardkit.NodeID {
+	var claimants, signers []int
+	ct := c.findCert(a)
+	for i := range c.peers {
+		if i == c.self {
+			continue
+		}
+		if p := c.usable(i); p != nil && p.claim == a {
+			claimants = append(claimants, i)
+		} else if ct != nil && ct.Signers.Has(i) {
+			signers = append(signers, i)
+		}
+	}
+	list := append(claimants, signers...)
+	if len(list) == 0 {
+		return c.cfg.Self
+	}
+	return c.committee.members[list[turn%len(list)]].Node
 }
 
 func (c *Core) usableWeight(limit claim) uint64 {

@@ -112,7 +112,7 @@ func (c *Core) resume(locks []*lock) {
 	// asked; it counts again once that has answered. The locked block must be
 	// had by somebody for the shard to go on.
 	if l := c.lock; l != nil {
-		c.addBlock(l.cert.Block, l.header).asked = true
+		c.await(c.addBlock(l.cert.Block, l.header))
 		c.ready.Validate = append(c.ready.Validate, Validate{Height: c.height, View: c.view,
 			Hash: l.cert.Block, Header: l.header, From: c.cfg.Self, Certified: true})
 		// It may have fallen between the lock and its COMMIT.

@@ -151,7 +151,8 @@ func (c *Core) appendView(b []byte) []byte {
 	for i := range c.blocks {
 		b = append(b, c.blocks[i].hash[:]...)
 		b = wire.AppendBool(b, c.blocks[i].valid)
-		b = wire.AppendBool(b, c.blocks[i].asked)
+		b = wire.AppendU32(b, uint32(c.blocks[i].asks))
+		b = wire.AppendU32(b, uint32(c.blocks[i].turn))
 	}
 	b = wire.AppendU32(b, uint32(len(c.certs)))
 	for _, ct := range c.certs {

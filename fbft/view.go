@@ -299,6 +299,9 @@ func (c *Core) enter(view uint64) {
 	if !c.mutant(mutant.TimerFromReport) {
 		c.timer.on = false
 	}
+	for k := range c.blocks {
+		c.blocks[k].asks = 0
+	}
 	c.armTimer()
 	c.tryLead()
 }
@@ -360,7 +363,7 @@ func (c *Core) remind(node shardkit.NodeID) {
 }
 
 // repeatLead repeats what a leader has said in its view to those who have not
-// committed to it.
+// committed to it; or tries again to have something to say.
 func (c *Core) repeatLead() {
 	if !c.voter || c.leader(c.view) != c.self {
 		return
@@ -376,4 +379,5 @@ func (c *Core) repeatLead() {
 	if c.prepared != nil {
 		c.broadcast(0, c.committed(c.prepared, false), done)
 	}
+	c.tryLead()
 }

@@ -308,8 +308,9 @@ func (l *Lab) propose(i int, p fbft.Propose) {
 	}
 }
 
-// validate: the reference is the body; without one the body comes from
-// whoever has it.
+// validate: the reference is the body; without one the body comes from the node
+// that is named, if it is up and has it. Otherwise nothing happens, and so it is
+// for the core to name another.
 func (l *Lab) validate(i int, v fbft.Validate) {
 	a := l.actors[i]
 	if l.cfg.Judge != nil {
@@ -320,8 +321,11 @@ func (l *Lab) validate(i int, v fbft.Validate) {
 			return
 		}
 	}
-	if v.Ref == nil && !slices.ContainsFunc(l.actors, func(b *actor) bool { return b.core != nil && b.has(v.Hash) }) {
-		return
+	if v.Ref == nil && !a.has(v.Hash) {
+		l.log("%d asks %d for %s", i, slices.Index(l.ids, v.From), l.Name(v.Hash))
+		if !slices.ContainsFunc(l.actors, func(b *actor) bool { return b.core != nil && l.ids[b.node] == v.From && b.has(v.Hash) }) {
+			return
+		}
 	}
 	a.keep(v.Header)
 	a.pending = append(a.pending, append([]byte{logBody}, v.Header...))

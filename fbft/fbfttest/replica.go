@@ -379,7 +379,8 @@ func (r *replica) top() (shardkit.Height, shardkit.Hash, *fbft.Certificate) {
 }
 
 // validate answers a Validate once the block is held. What is not on the parent is
-// refused; what came without a reference has to be fetched first.
+// refused; what came without a reference has to be fetched first, from nobody but
+// those the core has named.
 func (r *replica) validate(v fbft.Validate) {
 	_, parent, _ := r.top()
 	if len(v.Header) < 40 || shardkit.Hash(v.Header[8:40]) != parent ||
@@ -388,7 +389,7 @@ func (r *replica) validate(v fbft.Validate) {
 		return
 	}
 	if v.Ref == nil && r.find(v.Hash) == nil {
-		r.fetch(v.Hash, v.From, true)
+		r.fetch(v.Hash, true, v.From)
 		return
 	}
 	r.hold(v.Header)
@@ -396,14 +397,21 @@ func (r *replica) validate(v fbft.Validate) {
 	r.core.Validated(r.now, v.Hash, nil)
 }
 
-// fetch asks for a block until it comes, whoever announced it first.
-func (r *replica) fetch(hash shardkit.Hash, first shardkit.NodeID, check bool) {
-	if k := slices.IndexFunc(r.wants, func(w want) bool { return w.hash == hash }); k >= 0 {
-		r.wants[k].check = r.wants[k].check && check // a decided block is wanted for good
-		return
+// fetch asks for a block until it comes, one after the other of those that are
+// named, in this call or another.
+func (r *replica) fetch(hash shardkit.Hash, check bool, from ...shardkit.NodeID) {
+	k := slices.IndexFunc(r.wants, func(w want) bool { return w.hash == hash })
+	if k < 0 {
+		k = len(r.wants)
+		r.wants = append(r.wants, want{hash: hash, check: check, next: r.now})
 	}
-	r.wants = append(r.wants, want{hash: hash, check: check, next: r.now,
-		from: append([]shardkit.NodeID{first}, r.sim.ids...)})
+	w := &r.wants[k]
+	w.check = w.check && check // a decided block is wanted for good
+	for _, id := range from {
+		if !slices.Contains(w.from, id) {
+			w.from = append(w.from, id)
+		}
+	}
 }
 
 // got takes a block that was asked for.
@@ -448,7 +456,8 @@ func (r *replica) find(hash shardkit.Hash) []byte {
 // decided goes on to the next height at once and leaves the ledger to a job.
 func (r *replica) decided(d fbft.Decided) {
 	if d.Header == nil {
-		r.fetch(d.Hash, r.sim.ids[d.Certificate.Signers.Indices()[0]], false)
+		signer := r.sim.ids[d.Certificate.Signers.Indices()[0]]
+		r.fetch(d.Hash, false, append([]shardkit.NodeID{signer}, r.sim.ids...)...)
 	}
 	r.ended = append(r.ended, decision{height: d.Height, hash: d.Hash, header: d.Header, cert: d.Certificate})
 	r.wants = slices.DeleteFunc(r.wants, func(w want) bool { return w.check && w.hash != d.Hash })
