@@ -27,43 +27,51 @@ const (
 // that it has none.
 func (v *View) Prove(key []byte) ([]byte, error) {
 	k := shardkit.Hash(sha256.Sum256(key))
-	var siblings [treeDepthLimit]shardkit.Hash
-	at, depth := v.tree, 0
-	var p shardkit.Hash
-	for at.keys() > 1 && depth < treeDepthLimit {
-		l, r, err := v.state.shape.sides(&at, p, depth, v.load)
-		if err != nil {
-			return nil, err
+	way := make([]shardkit.Hash, 0, 32) // of the siblings, seldom more of them
+	at := &v.tree
+	for q, ok := at.node.(*treeQuad); ok; q, ok = at.node.(*treeQuad) {
+		i := treeIndex(&k, len(way))
+		way = append(way, q.hash[1-i])
+		p := &q.half[i]
+		if leaf, ok := p.lone(); ok {
+			at = leaf
+			break
 		}
-		if treeBit(&k, depth) {
-			siblings[depth], at, p = l.hash, r, treeSide(p, depth)
-		} else {
-			siblings[depth], at = r.hash, l
-		}
-		depth++
+		i = treeIndex(&k, len(way))
+		way = append(way, p[1-i].hash)
+		at = &p[i]
 	}
-	// The whole proof in one piece of memory, its longest form.
-	b := make([]byte, 0, 1+64+2+depth/8+1+32*depth)
-	b, err := v.appendPlace(b, at, p, depth, k)
+	// What is left is a run. Of its parts only those beside the way are hashed.
+	h := &nodeHasher{}
+	leaves, err := v.state.shape.checked(h, at, treeFirst(k, len(way)), len(way), v.load)
 	if err != nil {
 		return nil, err
 	}
-	return appendSiblings(b, siblings[:depth]), nil
+	for len(leaves) > 1 {
+		n, depth := treeCut(leaves, len(way)), len(way)+1
+		if treeBit(&k, len(way)) {
+			way, leaves = append(way, h.fold(leaves[:n], depth)), leaves[n:]
+		} else {
+			way, leaves = append(way, h.fold(leaves[n:], depth)), leaves[:n]
+		}
+	}
+	// The whole proof in one piece of memory, its longest form.
+	b := make([]byte, 0, 1+64+2+len(way)/8+1+32*len(way))
+	if b, err = v.appendPlace(b, leaves, k); err != nil {
+		return nil, err
+	}
+	return appendSiblings(b, way), nil
 }
 
 // appendPlace appends what stands where k leads: nothing or one leaf.
-func (v *View) appendPlace(b []byte, at subtree, p shardkit.Hash, depth int, k shardkit.Hash) ([]byte, error) {
-	if at.keys() == 0 {
+func (v *View) appendPlace(b []byte, leaves []treeLeaf, k shardkit.Hash) ([]byte, error) {
+	switch {
+	case len(leaves) == 0:
 		return append(b, proofEmpty), nil
-	}
-	leaf, err := v.only(at, p, depth)
-	if err != nil {
-		return nil, err
-	}
-	if leaf.key == k {
+	case leaves[0].key == k:
 		return append(b, proofPresent), nil
 	}
-	return v.appendLeaf(append(b, proofOther), leaf)
+	return v.appendLeaf(append(b, proofOther), leaves[0])
 }
 
 // only returns the leaf of a subtree of one key.
@@ -113,8 +121,8 @@ func appendSiblings(b []byte, siblings []shardkit.Hash) []byte {
 // one place, and what stands in a place follows from the set of keys. A leaf
 // of the key with the value proves presence. Nothing there, or the leaf of
 // another key that shares the bits up to there, proves absence, because two
-// keys below that place would need an inner node, whose hash begins with
-// another byte than a leaf's.
+// keys below that place would need an inner node, which is of another length
+// than a leaf (see nodeHasher).
 func VerifyProof(root shardkit.Hash, key, value, proof []byte) error {
 	k := shardkit.Hash(sha256.Sum256(key))
 	r := wire.NewReader(proof)
@@ -142,11 +150,12 @@ func VerifyProof(root shardkit.Hash, key, value, proof []byte) error {
 	if kind == proofOther && (other == k || hashShared(&other, &k) < len(siblings)) {
 		return fmt.Errorf("%w: the other leaf does not stand in the way", ErrProof)
 	}
+	hasher := &nodeHasher{}
 	for depth := len(siblings) - 1; depth >= 0; depth-- {
 		if treeBit(&k, depth) {
-			h = innerHash(&siblings[depth], &h)
+			h = hasher.one(&siblings[depth], &h)
 		} else {
-			h = innerHash(&h, &siblings[depth])
+			h = hasher.one(&h, &siblings[depth])
 		}
 	}
 	if h != root {

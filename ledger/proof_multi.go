@@ -64,11 +64,11 @@ func (v *View) ProveMulti(keys [][]byte) ([]byte, error) {
 	}
 	// Which subtrees are opened follows from the keys alone, so the verifier
 	// knows it too, and there is one proof of a set of keys.
-	return v.appendMulti(nil, ks, v.tree, shardkit.Hash{}, 0)
+	return v.appendMulti(nil, &nodeHasher{}, ks, v.tree, shardkit.Hash{}, 0)
 }
 
 // appendMulti appends the proof of the subtree at, to which keys lead.
-func (v *View) appendMulti(b []byte, keys []multiKey, at subtree, p shardkit.Hash, depth int) ([]byte, error) {
+func (v *View) appendMulti(b []byte, h *nodeHasher, keys []multiKey, at subtree, p shardkit.Hash, depth int) ([]byte, error) {
 	switch n := at.keys(); {
 	case n == 0:
 		return append(b, multiEmpty), nil
@@ -84,15 +84,15 @@ func (v *View) appendMulti(b []byte, keys []multiKey, at subtree, p shardkit.Has
 		}
 		return v.appendLeaf(append(b, multiOther), leaf)
 	}
-	l, r, err := v.state.shape.sides(&at, p, depth, v.load)
+	l, r, err := v.state.shape.sides(h, &at, p, depth, v.load)
 	if err != nil {
 		return nil, err
 	}
 	n := multiCut(keys, depth)
-	if b, err = v.appendMulti(append(b, multiInner), keys[:n], l, p, depth+1); err != nil {
+	if b, err = v.appendMulti(append(b, multiInner), h, keys[:n], l, p, depth+1); err != nil {
 		return nil, err
 	}
-	return v.appendMulti(b, keys[n:], r, treeSide(p, depth), depth+1)
+	return v.appendMulti(b, h, keys[n:], r, treeSide(p, depth), depth+1)
 }
 
 // VerifyMulti checks that under root each key has the value of the same index,
@@ -113,7 +113,7 @@ func VerifyMulti(root shardkit.Hash, keys, values [][]byte, proof []byte) error 
 	// The leaves of the keys come from the caller's values, never from the
 	// proof: what hashes to the root is what was claimed.
 	r := wire.NewReader(proof)
-	got := multiRead(r, ks, shardkit.Hash{}, 0)
+	got := multiRead(r, &nodeHasher{}, ks, shardkit.Hash{}, 0)
 	if err := r.Close(); err != nil {
 		return fmt.Errorf("%w: %w", ErrProof, err)
 	}
@@ -127,7 +127,7 @@ func VerifyMulti(root shardkit.Hash, keys, values [][]byte, proof []byte) error 
 // say which way to go, the tags only what is found there: a prover can leave
 // out no subtree to which a key leads. The depth is bounded by the hash, so the
 // recursion is too.
-func multiRead(r *wire.Reader, keys []multiKey, p shardkit.Hash, depth int) shardkit.Hash {
+func multiRead(r *wire.Reader, h *nodeHasher, keys []multiKey, p shardkit.Hash, depth int) shardkit.Hash {
 	tag := r.U8()
 	if r.Err() != nil {
 		return shardkit.Hash{}
@@ -135,15 +135,15 @@ func multiRead(r *wire.Reader, keys []multiKey, p shardkit.Hash, depth int) shar
 	switch {
 	case tag == multiInner && len(keys) > 0 && depth < treeDepthLimit:
 		n := multiCut(keys, depth)
-		left := multiRead(r, keys[:n], p, depth+1)
-		right := multiRead(r, keys[n:], treeSide(p, depth), depth+1)
-		return innerHash(&left, &right)
+		left := multiRead(r, h, keys[:n], p, depth+1)
+		right := multiRead(r, h, keys[n:], treeSide(p, depth), depth+1)
+		return h.one(&left, &right)
 	case tag == multiHash && len(keys) == 0:
-		h := shardkit.Hash(r.Array32())
-		if h == (shardkit.Hash{}) {
+		other := shardkit.Hash(r.Array32())
+		if other == (shardkit.Hash{}) {
 			r.Fail(fmt.Errorf("%w: an empty subtree spelled out", wire.ErrValue))
 		}
-		return h
+		return other
 	case tag == multiEmpty:
 		multiAbsent(r, keys)
 		return shardkit.Hash{}

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -27,7 +28,12 @@ func proofState(t testing.TB, n int) *ledger.View {
 
 // TestProofGolden pins the encodings.
 func TestProofGolden(t *testing.T) {
+	m := model{}
+	for i := range 5 {
+		m[fmt.Sprint("key", i)] = fmt.Sprint("value", i)
+	}
 	v := proofState(t, 5)
+	equal(t, "root", v.Root(), m.root())
 	single := func(key string) []byte {
 		p, err := v.Prove([]byte(key))
 		must(t, err)
@@ -42,13 +48,43 @@ func TestProofGolden(t *testing.T) {
 		got  []byte
 		want string
 	}{
-		{"present", single("key3"), "00000280ec4e993fed25e0dd3550f07f0965c705c17f288da660c31c9eecb009efcfb97e"},
-		{"absent", single("none"), "01000100c899510db507a1ecd9d5debc9cda6f4244bc9282870223d3dfd7ff06067e5d0f"},
-		{"multi", multi, "020002020304e9448984deafc5d2a687e761393abde7dcda9569bd779a8199ef9c2de97ea5d004ef99540a77ca9a8d4273d7b65779d0b2cb070e3da9727eb90e04537fe18a0368"},
-		{"range", chunk, "010000000001046b6579310000000676616c7565310200020203e9448984deafc5d2a687e761393abde7dcda9569bd779a8199ef9c2de97ea5d0ef99540a77ca9a8d4273d7b65779d0b2cb070e3da9727eb90e04537fe18a0368"},
+		{"present", single("key3"), "00000280d7df859448145b4f19b9940d4aaa51a72ffd16d2e21ca2efed84b4c87120c570"},
+		{"absent", single("none"), "01000100dff9ea6eda7a10847c6a8f92bbf5b1b66e7eacb8f787aba72dc7dc2e54937282"},
+		{"multi", multi, "020002020304d1efefbafd107a6e017275b4574f8bd00f7124d41747dabcd617fb18a2eef0a104ef99540a77ca9a8d4273d7b65779d0b2cb070e3da9727eb90e04537fe18a0368"},
+		{"range", chunk, "010000000001046b6579310000000676616c7565310200020203d1efefbafd107a6e017275b4574f8bd00f7124d41747dabcd617fb18a2eef0a1ef99540a77ca9a8d4273d7b65779d0b2cb070e3da9727eb90e04537fe18a0368"},
 	} {
 		equal(t, c.name, hex.EncodeToString(c.got), c.want)
 	}
+}
+
+// TestProofNodeAsLeaf presents the root, a node, as the leaf of another key,
+// which would prove every key absent and every range empty. All verifiers
+// refuse, because a leaf is of another length.
+func TestProofNodeAsLeaf(t *testing.T) {
+	v := proofState(t, 100)
+	// What the root is the hash of: the first siblings of keys on either side.
+	var sides [2][]byte
+	for i := range 100 {
+		key := fmt.Append(nil, "key", i)
+		proof, err := v.Prove(key)
+		must(t, err)
+		depth := int(proof[2])
+		first := proof[3+(depth+7)/8:][:32]
+		sides[1-sha256.Sum256(key)[0]>>7] = first
+	}
+	node := slices.Concat(sides[0], sides[1])
+	equal(t, "root", shardkit.Hash(sha256.Sum256(node)), v.Root())
+
+	key := []byte("key1")
+	single := slices.Concat([]byte{2}, node, []byte{0, 0})
+	wantErr(t, ledger.VerifyProof(v.Root(), key, nil, single), ledger.ErrProof)
+	multi := slices.Concat([]byte{1}, node)
+	wantErr(t, ledger.VerifyMulti(v.Root(), [][]byte{key}, [][]byte{nil}, multi), ledger.ErrProof)
+	chunk := slices.Concat([]byte{1, 1, 0, 0, 0, 0, 1}, node)
+	from := shardkit.Hash(sides[0])
+	from[0]++ // the leaf lies before the range
+	_, _, err := ledger.VerifyRange(v.Root(), from, chunk)
+	wantErr(t, err, ledger.ErrProof)
 }
 
 // TestProofMulti proves random sets of keys of random histories, and changes

@@ -66,11 +66,11 @@ func (v *View) ReadRange(from shardkit.Hash, maxBytes int) (chunk []byte, err er
 		b = append(append(b, byte(len(p.name))), p.name...)
 		b = wire.AppendBytes(b, p.value)
 	}
-	return v.appendRange(b, &span, v.tree, shardkit.Hash{}, 0)
+	return v.appendRange(b, &nodeHasher{}, &span, v.tree, shardkit.Hash{}, 0)
 }
 
 // appendRange appends the proof of the subtree at.
-func (v *View) appendRange(b []byte, span *rangeSpan, at subtree, p shardkit.Hash, depth int) ([]byte, error) {
+func (v *View) appendRange(b []byte, h *nodeHasher, span *rangeSpan, at subtree, p shardkit.Hash, depth int) ([]byte, error) {
 	in, out := span.sees(&p, depth)
 	switch {
 	case out:
@@ -89,14 +89,14 @@ func (v *View) appendRange(b []byte, span *rangeSpan, at subtree, p shardkit.Has
 		}
 		return v.appendLeaf(append(b, rangeOther), leaf)
 	}
-	l, r, err := v.state.shape.sides(&at, p, depth, v.load)
+	l, r, err := v.state.shape.sides(h, &at, p, depth, v.load)
 	if err != nil {
 		return nil, err
 	}
-	if b, err = v.appendRange(append(b, rangeInner), span, l, p, depth+1); err != nil {
+	if b, err = v.appendRange(append(b, rangeInner), h, span, l, p, depth+1); err != nil {
 		return nil, err
 	}
-	return v.appendRange(b, span, r, treeSide(p, depth), depth+1)
+	return v.appendRange(b, h, span, r, treeSide(p, depth), depth+1)
 }
 
 // rangePair is a pair of a chunk; name and value are parts of it.
@@ -146,7 +146,7 @@ func VerifyRange(root, from shardkit.Hash, chunk []byte) (next shardkit.Hash, do
 	if err != nil {
 		return shardkit.Hash{}, false, fmt.Errorf("%w: range: %w", ErrProof, err)
 	}
-	v := rangeVerifier{r: r, span: rangeSpan{from, treeLast(shardkit.Hash{}, 0)}}
+	v := rangeVerifier{r: r, h: &nodeHasher{}, span: rangeSpan{from, treeLast(shardkit.Hash{}, 0)}}
 	done = next == (shardkit.Hash{})
 	if !done {
 		v.span.last = pairs[len(pairs)-1].key
@@ -180,6 +180,7 @@ func VerifyRange(root, from shardkit.Hash, chunk []byte) (next shardkit.Hash, do
 // both.
 type rangeVerifier struct {
 	r      *wire.Reader
+	h      *nodeHasher
 	span   rangeSpan
 	leaves []treeLeaf // not yet used
 	beyond bool       // there is a key after the range
@@ -219,7 +220,7 @@ func (v *rangeVerifier) subtree(p shardkit.Hash, depth int) shardkit.Hash {
 		return v.outside(&p, v.r.Array32())
 	}
 	if in {
-		return treeFold(v.take(&p, depth), depth)
+		return v.h.fold(v.take(&p, depth), depth)
 	}
 	switch tag := v.r.U8(); {
 	case v.r.Err() != nil || tag == rangeEmpty:
@@ -227,7 +228,7 @@ func (v *rangeVerifier) subtree(p shardkit.Hash, depth int) shardkit.Hash {
 	case tag == rangeInner:
 		l := v.subtree(p, depth+1)
 		r := v.subtree(treeSide(p, depth), depth+1)
-		return innerHash(&l, &r)
+		return v.h.one(&l, &r)
 	case tag == rangeOwn:
 		own := v.take(&p, depth)
 		if len(own) != 1 {

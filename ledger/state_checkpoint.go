@@ -91,7 +91,7 @@ func (s *State) resume(head *stateVersion) (tree subtree, count uint64, ok bool,
 	// Hashes of nodes are computed from those of the runs: what passes is a tree
 	// with this root, though its runs are not compared with the pairs before
 	// somebody reads them.
-	count = s.readCheckpoint(r, &tree, 0)
+	count = s.readCheckpoint(r, &nodeHasher{}, &tree, 0)
 	if err := r.Close(); err != nil || tree.hash != at.root {
 		return tree, 0, false, &DamageError{"checkpoint", errors.Join(err, errStateRun)}
 	}
@@ -105,7 +105,7 @@ func (s *State) resume(head *stateVersion) (tree subtree, count uint64, ok bool,
 }
 
 // readCheckpoint reads a subtree and returns the number of its keys.
-func (s *State) readCheckpoint(r *wire.Reader, dst *subtree, depth int) (count uint64) {
+func (s *State) readCheckpoint(r *wire.Reader, h *nodeHasher, dst *subtree, depth int) (count uint64) {
 	n := r.U8()
 	switch {
 	case r.Err() != nil || n == 0:
@@ -113,11 +113,10 @@ func (s *State) readCheckpoint(r *wire.Reader, dst *subtree, depth int) (count u
 		q := &treeQuad{}
 		for i := range q.half {
 			p := &q.half[i]
-			count += s.readCheckpoint(r, &p[0], depth+2) + s.readCheckpoint(r, &p[1], depth+2)
-			q.hash[i] = p.fold()
+			count += s.readCheckpoint(r, h, &p[0], depth+2) + s.readCheckpoint(r, h, &p[1], depth+2)
 		}
-		*dst = subtree{innerHash(&q.hash[0], &q.hash[1]), q}
-		if s.shape.shrink(dst); dst.node != q {
+		*dst = subtree{h.quad(q, true, true), q}
+		if s.shape.shrink(h, dst); dst.node != q {
 			r.Fail(fmt.Errorf("%w: node of few keys", wire.ErrValue))
 		}
 	case int(n) <= s.shape.most:

@@ -59,10 +59,71 @@ func leafHash(key, value shardkit.Hash) shardkit.Hash {
 // leafOf is the leaf of a key with a value.
 func leafOf(key shardkit.Hash, value []byte) shardkit.Hash { return leafHash(key, hashOf(value)) }
 
-func innerHash(left, right *shardkit.Hash) shardkit.Hash {
-	var b hashBlock
-	b[0] = 1
-	copy(b[1:], left[:])
-	copy(b[33:], right[:])
-	return b.sum(65)
+// nodeHasher computes the hashes of inner nodes: SHA-256 of the two sides. It is
+// for one goroutine, and lies on the heap, since what assembly is given does:
+// make one for many nodes.
+//
+// A node is 64 bytes and a leaf 65. Who computes either takes the parts from
+// fields of 32 bytes, so the length is not the prover's to choose, and a leaf
+// that is read as a node, or a node as a leaf, would be two messages with one
+// SHA-256. That a value or a key may be the 64 bytes of a node does not matter:
+// their hashes stand in leaves only, never in the place of a node.
+type nodeHasher struct {
+	in  [4][32]byte
+	out [2][32]byte
+}
+
+// one is the hash of a node.
+func (h *nodeHasher) one(left, right *shardkit.Hash) shardkit.Hash {
+	h.in[0], h.in[1] = *left, *right
+	nodeSums(h.out[:1], h.in[:2])
+	return h.out[0]
+}
+
+// pair is the hash of a pair.
+func (h *nodeHasher) pair(p *treePair) shardkit.Hash {
+	if leaf, ok := p.lone(); ok {
+		return leaf.hash
+	}
+	return h.one(&p[0].hash, &p[1].hash)
+}
+
+// quad computes the hashes of those children of q that are named, and returns
+// its own. Both children are done at once.
+func (h *nodeHasher) quad(q *treeQuad, left, right bool) shardkit.Hash {
+	n := 0
+	var at [2]int
+	for i, stale := range [2]bool{left, right} {
+		p := &q.half[i]
+		if !stale {
+			continue
+		}
+		if leaf, ok := p.lone(); ok {
+			q.hash[i] = leaf.hash
+			continue
+		}
+		h.in[2*n], h.in[2*n+1] = p[0].hash, p[1].hash
+		at[n] = i
+		n++
+	}
+	if n > 0 {
+		nodeSums(h.out[:n], h.in[:2*n])
+	}
+	for i := range n {
+		q.hash[at[i]] = h.out[i]
+	}
+	return h.one(&q.hash[0], &q.hash[1])
+}
+
+// fold is the hash of the sorted leaves, which share their first depth bits.
+func (h *nodeHasher) fold(leaves []treeLeaf, depth int) shardkit.Hash {
+	switch len(leaves) {
+	case 0:
+		return shardkit.Hash{}
+	case 1:
+		return leaves[0].hash
+	}
+	n := treeCut(leaves, depth)
+	l, r := h.fold(leaves[:n], depth+1), h.fold(leaves[n:], depth+1)
+	return h.one(&l, &r)
 }

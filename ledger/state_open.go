@@ -99,7 +99,7 @@ func (s *State) rebuild() (tree subtree, count uint64, err error) {
 	s.shape.each(len(parts), 1, func(i int) {
 		var leaves []treeLeaf
 		if leaves, errs[i] = s.leaves(shardkit.Hash{byte(i)}, depth); errs[i] == nil {
-			s.shape.build(&parts[i], leaves, depth)
+			s.shape.build(&nodeHasher{}, &parts[i], leaves, depth)
 			counts[i] = uint64(len(leaves))
 		}
 	})
@@ -109,14 +109,13 @@ func (s *State) rebuild() (tree subtree, count uint64, err error) {
 	for _, n := range counts {
 		count += n
 	}
-	row := parts[:]
+	row, h := parts[:], &nodeHasher{}
 	for len(row) > 1 {
 		for i := range len(row) / 4 {
 			c := row[4*i:]
 			q := &treeQuad{half: [2]treePair{{c[0], c[1]}, {c[2], c[3]}}}
-			q.hash = [2]shardkit.Hash{q.half[0].fold(), q.half[1].fold()}
-			row[i] = subtree{innerHash(&q.hash[0], &q.hash[1]), q}
-			s.shape.shrink(&row[i])
+			row[i] = subtree{h.quad(q, true, true), q}
+			s.shape.shrink(h, &row[i])
 		}
 		row = row[:len(row)/4]
 	}

@@ -43,7 +43,7 @@ func (m model) root() shardkit.Hash {
 			side[bit] = append(side[bit], l)
 		}
 		l, r := fold(side[0], depth+1), fold(side[1], depth+1)
-		return sha256.Sum256(slices.Concat([]byte{1}, l[:], r[:]))
+		return sha256.Sum256(slices.Concat(l[:], r[:]))
 	}
 	return fold(leaves, 0)
 }
@@ -379,7 +379,7 @@ func TestStateRoot(t *testing.T) {
 		pairs int
 		want  string
 	}{
-		{1, "76aac0d0bfc616899ba560f2f575df86e37c1c857763db3740fcb544ac254fc4"}, {2, "9f784e75a33c53120319786d25dcabb37338d1fc0ac7bb494704cb5618b69a32"}, {100, "c2ccf07a73dcc493bceb1fd8a0c2921046eabc8ab87838a55cfb9bc6586b3429"},
+		{1, "76aac0d0bfc616899ba560f2f575df86e37c1c857763db3740fcb544ac254fc4"}, {2, "0fca87a91dbadbd4e9da7c72b3b29c57493135f430bc17ce6872a1d5c0c75b52"}, {100, "283238862f3dd460ee6fb5582383ff123ac59a85ddae343ca3a083a749ae74a3"},
 	} {
 		m := model{}
 		s, err := ledger.OpenState(ledger.NewMemStore(), ledger.StateConfig{})

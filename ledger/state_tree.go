@@ -14,7 +14,7 @@ import (
 //
 //	no key      hash is zero
 //	one key     hash is that of its leaf: H(0x00 ‖ H(key) ‖ H(value))
-//	more        H(0x01 ‖ left ‖ right), an empty side counting as zero
+//	more        H(left ‖ right), an empty side counting as zero
 //
 // so the root depends on the pairs alone, never on the order of changes.
 //
@@ -133,6 +133,9 @@ func (s *subtree) keys() int {
 // treeBit is the bit of k that decides the side at depth.
 func treeBit(k *shardkit.Hash, depth int) bool { return k[depth>>3]&(0x80>>(depth&7)) != 0 }
 
+// treeIndex is treeBit as the index of the side.
+func treeIndex(k *shardkit.Hash, depth int) int { return int(k[depth>>3] >> (7 - depth&7) & 1) }
+
 // treeSide is the prefix p, of depth bits, followed by a one.
 func treeSide(p shardkit.Hash, depth int) shardkit.Hash {
 	p[depth>>3] |= 0x80 >> (depth & 7)
@@ -178,20 +181,6 @@ func treeCut(leaves []treeLeaf, depth int) int {
 	return n
 }
 
-// treeFold is the hash of the sorted leaves, which share their first depth
-// bits.
-func treeFold(leaves []treeLeaf, depth int) shardkit.Hash {
-	switch len(leaves) {
-	case 0:
-		return shardkit.Hash{}
-	case 1:
-		return leaves[0].hash
-	}
-	n := treeCut(leaves, depth)
-	l, r := treeFold(leaves[:n], depth+1), treeFold(leaves[n:], depth+1)
-	return innerHash(&l, &r)
-}
-
 // A treeLoad reads the leaves of a run in bucket mode: the keys from the
 // prefix p of depth bits to the last one under it. It may be called from many
 // goroutines.
@@ -219,9 +208,9 @@ func newTreeShape(far bool, workers int) *treeShape {
 
 // build makes s the subtree of sorted leaves that share depth bits, an even
 // number. It keeps no reference to them.
-func (t *treeShape) build(s *subtree, leaves []treeLeaf, depth int) {
+func (t *treeShape) build(h *nodeHasher, s *subtree, leaves []treeLeaf, depth int) {
 	if len(leaves) <= t.most {
-		s.hash = treeFold(leaves, depth)
+		s.hash = h.fold(leaves, depth)
 		t.setRun(s, leaves)
 		return
 	}
@@ -229,11 +218,10 @@ func (t *treeShape) build(s *subtree, leaves []treeLeaf, depth int) {
 	n := treeCut(leaves, depth)
 	for i, side := range [2][]treeLeaf{leaves[:n], leaves[n:]} {
 		n := treeCut(side, depth+1)
-		t.build(&q.half[i][0], side[:n], depth+2)
-		t.build(&q.half[i][1], side[n:], depth+2)
-		q.hash[i] = q.half[i].fold()
+		t.build(h, &q.half[i][0], side[:n], depth+2)
+		t.build(h, &q.half[i][1], side[n:], depth+2)
 	}
-	s.hash, s.node = innerHash(&q.hash[0], &q.hash[1]), q
+	s.hash, s.node = h.quad(q, true, true), q
 }
 
 // setRun makes the node of s a run.
@@ -248,21 +236,21 @@ func (t *treeShape) setRun(s *subtree, leaves []treeLeaf) {
 	}
 }
 
-// fold is the hash of a pair: that of the one leaf if there are no more, so
-// that a leaf hashes alike at any depth.
-func (p *treePair) fold() shardkit.Hash {
+// lone returns the side that stands for a pair of at most one leaf, so that a
+// leaf stands where it is met first and hashes alike at any depth.
+func (p *treePair) lone() (s *subtree, ok bool) {
 	l, r := &p[0], &p[1]
 	switch {
 	case l.node == nil && r.keys() <= 1:
-		return r.hash
+		return r, true
 	case r.node == nil && l.keys() <= 1:
-		return l.hash
+		return l, true
 	}
-	return innerHash(&l.hash, &r.hash)
+	return nil, false
 }
 
 // shrink makes a quad a run if it has become small.
-func (t *treeShape) shrink(s *subtree) {
+func (t *treeShape) shrink(h *nodeHasher, s *subtree) {
 	q := s.node.(*treeQuad)
 	n := 0
 	for i := range q.half {
@@ -274,7 +262,7 @@ func (t *treeShape) shrink(s *subtree) {
 	// Chains of nodes with one side, which only the keys now gone had made,
 	// collapse too.
 	sides := treePair{q.side(0), q.side(1)}
-	s.hash = sides.fold()
+	s.hash = h.pair(&sides)
 	if t.far && n > 0 {
 		s.node = treeFar(n)
 		return
@@ -289,20 +277,17 @@ func (t *treeShape) shrink(s *subtree) {
 // side returns the left or the right child of a quad, for those who walk. It
 // is not a copy: the pair in it is that of the quad.
 func (q *treeQuad) side(i int) subtree {
-	switch p := &q.half[i]; {
-	case p[0].node == nil && p[1].keys() <= 1: // a single leaf stands where it is met first
-		return p[1]
-	case p[1].node == nil && p[0].keys() <= 1:
-		return p[0]
-	default:
-		return subtree{q.hash[i], p}
+	p := &q.half[i]
+	if leaf, ok := p.lone(); ok {
+		return *leaf
 	}
+	return subtree{q.hash[i], p}
 }
 
 // child is one of the four children's children.
 func (q *treeQuad) child(i int) *subtree { return &q.half[i>>1][i&1] }
 
-// leaves returns the leaves of a run.
+// leaves returns the leaves of a run, as they are in memory or in the store.
 func (t *treeShape) leaves(s *subtree, p shardkit.Hash, depth int, load treeLoad) ([]treeLeaf, error) {
 	n, far := s.node.(treeFar)
 	if !far {
@@ -316,31 +301,37 @@ func (t *treeShape) leaves(s *subtree, p shardkit.Hash, depth int, load treeLoad
 }
 
 // sides returns the two halves of a subtree of more than one key, for reading.
-func (t *treeShape) sides(s *subtree, p shardkit.Hash, depth int, load treeLoad) (l, r subtree, err error) {
+func (t *treeShape) sides(h *nodeHasher, s *subtree, p shardkit.Hash, depth int, load treeLoad) (l, r subtree, err error) {
 	switch n := s.node.(type) {
 	case *treeQuad:
 		return n.side(0), n.side(1), nil
 	case *treePair:
 		return n[0], n[1], nil
 	}
-	leaves, err := t.leaves(s, p, depth, load)
+	leaves, err := t.checked(h, s, p, depth, load)
 	if err != nil {
 		return l, r, err
 	}
-	// What comes from the store is held against the tree before it is proved.
-	if t.far && treeFold(leaves, depth) != s.hash {
-		return l, r, errStateRun
-	}
 	n := treeCut(leaves, depth)
-	return treePiece(leaves[:n], depth+1), treePiece(leaves[n:], depth+1), nil
+	return h.piece(leaves[:n], depth+1), h.piece(leaves[n:], depth+1), nil
 }
 
-// treePiece is a part of a run that is in memory.
-func treePiece(leaves []treeLeaf, depth int) subtree {
+// checked is leaves for those who prove: what comes from the store is held
+// against the tree.
+func (t *treeShape) checked(h *nodeHasher, s *subtree, p shardkit.Hash, depth int, load treeLoad) ([]treeLeaf, error) {
+	leaves, err := t.leaves(s, p, depth, load)
+	if _, far := s.node.(treeFar); err == nil && far && h.fold(leaves, depth) != s.hash {
+		err = errStateRun
+	}
+	return leaves, err
+}
+
+// piece is a part of a run that is in memory.
+func (h *nodeHasher) piece(leaves []treeLeaf, depth int) subtree {
 	if len(leaves) == 0 {
 		return subtree{}
 	}
-	return subtree{treeFold(leaves, depth), treeLoaded(leaves)}
+	return subtree{h.fold(leaves, depth), treeLoaded(leaves)}
 }
 
 // fork runs f, in a goroutine of its own if there is one to spare. The

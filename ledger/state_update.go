@@ -32,10 +32,10 @@ func (t *treeShape) apply(s *subtree, ch []treeChange, load treeLoad) error {
 	err := t.eachErr(len(tasks), 1, func(i int) error {
 		k := &tasks[i]
 		k.sum = k.touch()
-		return t.update(k.at, k.depth, k.ch, load)
+		return t.update(&nodeHasher{}, k.at, k.depth, k.ch, load)
 	})
 	if err == nil {
-		t.close(s, 0, ch)
+		t.close(&nodeHasher{}, s, 0, ch)
 	}
 	return err
 }
@@ -69,51 +69,45 @@ func (t *treeShape) open(tasks []treeTask, s *subtree, depth int, ch []treeChang
 
 // close hashes what open has copied. A task of an empty subtree may have built
 // a quad that open did not see; to hash that again does no harm.
-func (t *treeShape) close(s *subtree, depth int, ch []treeChange) {
+func (t *treeShape) close(h *nodeHasher, s *subtree, depth int, ch []treeChange) {
 	q, ok := s.node.(*treeQuad)
 	if !ok || len(ch) <= t.task {
 		return
 	}
 	parts := treeParts(ch, depth)
 	for i, ch := range parts {
-		t.close(q.child(i), depth+2, ch)
+		t.close(h, q.child(i), depth+2, ch)
 	}
-	t.seal(s, q, &parts)
+	t.seal(h, s, q, &parts)
 }
 
 // update makes the changes of a task.
-func (t *treeShape) update(s *subtree, depth int, ch []treeChange, load treeLoad) error {
+func (t *treeShape) update(h *nodeHasher, s *subtree, depth int, ch []treeChange, load treeLoad) error {
 	if len(ch) == 0 {
 		return nil
 	}
 	old, ok := s.node.(*treeQuad)
 	if !ok {
-		return t.updateRun(s, depth, ch, load)
+		return t.updateRun(h, s, depth, ch, load)
 	}
 	q := new(*old)
 	parts := treeParts(ch, depth)
 	for i, ch := range parts {
-		if err := t.update(q.child(i), depth+2, ch, load); err != nil {
+		if err := t.update(h, q.child(i), depth+2, ch, load); err != nil {
 			return err
 		}
 	}
-	t.seal(s, q, &parts)
+	t.seal(h, s, q, &parts)
 	return nil
 }
 
 // seal makes s the subtree of q, whose children have had these changes.
-func (t *treeShape) seal(s *subtree, q *treeQuad, parts *[4][]treeChange) {
-	shrinks := false
-	for i := range q.half {
-		l, r := parts[2*i], parts[2*i+1]
-		if len(l)+len(r) > 0 {
-			q.hash[i] = q.half[i].fold()
-			shrinks = shrinks || slices.ContainsFunc(l, treeGone) || slices.ContainsFunc(r, treeGone)
-		}
-	}
-	s.hash, s.node = innerHash(&q.hash[0], &q.hash[1]), q
-	if shrinks { // to count the keys costs more than the rest, and blocks seldom delete
-		t.shrink(s)
+func (t *treeShape) seal(h *nodeHasher, s *subtree, q *treeQuad, parts *[4][]treeChange) {
+	left, right := len(parts[0])+len(parts[1]) > 0, len(parts[2])+len(parts[3]) > 0
+	s.hash, s.node = h.quad(q, left, right), q
+	// To count the keys costs more than the rest, and blocks seldom delete.
+	if slices.ContainsFunc(parts[:], func(ch []treeChange) bool { return slices.ContainsFunc(ch, treeGone) }) {
+		t.shrink(h, s)
 	}
 }
 
@@ -180,7 +174,7 @@ func (k *treeTask) touch() (sum byte) {
 }
 
 // updateRun merges changes into a run or an empty subtree.
-func (t *treeShape) updateRun(s *subtree, depth int, ch []treeChange, load treeLoad) error {
+func (t *treeShape) updateRun(h *nodeHasher, s *subtree, depth int, ch []treeChange, load treeLoad) error {
 	// Runs are short: it is cheaper to build one anew than to keep the hashes
 	// below it.
 	old, err := t.leaves(s, treeFirst(ch[0].key, depth), depth, load)
@@ -188,7 +182,7 @@ func (t *treeShape) updateRun(s *subtree, depth int, ch []treeChange, load treeL
 		return err
 	}
 	var room [treeRunKeys + 2]treeLeaf
-	t.build(s, treeMerge(room[:0], old, ch), depth)
+	t.build(h, s, treeMerge(room[:0], old, ch), depth)
 	return nil
 }
 

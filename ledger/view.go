@@ -137,9 +137,9 @@ func (v *View) page(from shardkit.Hash, maxBytes int) (pairs []viewPair, more bo
 // after reports whether the version has a key after k, which it has. The store
 // does not tell: what follows there may have come later.
 func (v *View) after(k shardkit.Hash) (bool, error) {
-	at, p := v.tree, shardkit.Hash{}
+	at, p, h := v.tree, shardkit.Hash{}, &nodeHasher{}
 	for depth := 0; at.keys() > 1; depth++ {
-		l, r, err := v.state.shape.sides(&at, p, depth, v.load)
+		l, r, err := v.state.shape.sides(h, &at, p, depth, v.load)
 		if err != nil {
 			return false, err
 		}

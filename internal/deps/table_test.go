@@ -50,7 +50,7 @@ var policies = []policy{
 	{dir: "vdf/drg", own: []string{root, wire, merkle, loop, "vrf", "vdf"}},
 	{dir: "erasure", own: []string{root, wire, merkle, loop}, modules: []string{reedsolomon}},
 
-	{dir: "ledger", own: []string{root, wire, merkle, "xshard"}, modules: []string{voi}},
+	{dir: "ledger", own: []string{root, wire, merkle, "xshard"}, modules: []string{voi, gohashtree}},
 	{dir: "ledger/pebblestore", modules: []string{pebble}, reason: "a Store is an interface of builtins: the adapter needs nothing of ours"},
 	{dir: "ledger/ledgertest", own: []string{root, "ledger"}},
 
@@ -73,6 +73,7 @@ const (
 	circl       = "github.com/cloudflare/circl"
 	voi         = "github.com/oasisprotocol/curve25519-voi"
 	quic        = "github.com/quic-go/quic-go"
+	gohashtree  = "github.com/prysmaticlabs/gohashtree"
 	pebble      = "github.com/cockroachdb/pebble/v2"
 	reedsolomon = "github.com/klauspost/reedsolomon"
 	xcrypto     = "golang.org/x/crypto"
@@ -86,6 +87,7 @@ var reasons = map[string]string{
 	circl:       "BLS12-381 with hash to curve, P-256 hash to curve: audited, constant time, no cgo",
 	voi:         "Ed25519 by the ZIP-215 rules, single and in batches, and its group for the VRF",
 	quic:        "QUIC: TLS 1.3, streams, loss recovery",
+	gohashtree:  "SHA-256 of two hashes in a third of the library's time, two at once, in Go assembly: no cgo, and no processor is asked for what it lacks",
 	pebble:      "an LSM store with atomic durable batches and a file system that simulates crashes",
 	reedsolomon: "Reed-Solomon codes with vector instructions",
 	xcrypto:     "Argon2id and XChaCha20-Poly1305 for key files, which the standard library does not have",
