@@ -119,7 +119,10 @@
 // where the others are has them say again what it could not keep.
 //
 // View 0 of an idle height makes no noise: its timer runs only once there is an
-// announcement, a report of another member, or Work.
+// announcement, a report of another member, or Work. So a replica that begins, or
+// comes back, behind a network that has nothing to decide hears nothing. A Node
+// asks members where they are, when it begins and whenever nothing was decided for
+// Config.MaxTimeout; who drives a Core does so itself.
 //
 // # Change of committee
 //

@@ -163,7 +163,11 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 // Run runs the node until ctx is done or Close is called, which is no error,
 // or until the log or Commit fails. It may be called once.
 func (n *Node) Run(ctx context.Context) error {
-	n.loop.Post(func(time.Duration) { n.seek() })
+	n.loop.Post(func(time.Duration) {
+		n.catchUp.turn = max(n.core.self, 0) // not everybody begins with the same one
+		n.seek()
+		n.greet()
+	})
 	err := n.loop.Run(ctx)
 	n.stop()
 	n.work.Wait()

@@ -15,14 +15,14 @@ import (
 // more, so a replica that was slow has missed some although nothing was lost,
 // and nobody repeats them: the others have gone on, or wait for this very
 // replica to lead. So it asks. Whoever is asked answers with all it has from
-// that height on; if it is at work on it, it says again what it has said there,
-// and tells as soon as it knows. A timer, of Config.Resend, runs only for the
-// case that the one that was asked does not answer.
+// that height on; if it is at work on it, it says so and again what it has said
+// there, and tells as soon as it knows. A timer, of Config.Resend, runs only for
+// the case that the one that was asked does not answer.
 const (
 	maxTold    = 16          // blocks of an answer
 	maxAnswer  = 256 << 10   // bytes after which an answer has no further block
 	maxKept    = 4 * maxTold // blocks that wait for their height
-	maxWaiting = 1024        // peers that wait for a height to end
+	maxWaiting = 1024        // peers that wait for a height to end, but for members
 	maxRecent  = 32          // blocks remembered to answer with
 )
 
@@ -40,6 +40,9 @@ type catchUp struct {
 	recent  []Decided                           // the latest blocks, ascending
 	queue   map[shardkit.NodeID]shardkit.Height // peers that want to know how a height ends
 	answers limiter
+	guests  limiter // of answers to nodes that have no part in this height
+
+	greetings greetings
 }
 
 // position is what a peer has said of where it works. Messages of heights up to
@@ -57,6 +60,7 @@ func (u *catchUp) init() {
 	u.ahead = make(map[shardkit.NodeID]position)
 	u.debtors = make(map[shardkit.NodeID]bool)
 	u.queue = make(map[shardkit.NodeID]shardkit.Height)
+	u.greetings.heard = make(map[shardkit.NodeID]bool)
 }
 
 // later runs f on the node's goroutine, after Resend.
@@ -212,21 +216,31 @@ func (n *Node) source(d Decided) (header []byte, from shardkit.NodeID) {
 }
 
 // answer tells a peer how heights from h on ended, most of them at once, in one
-// message: parts would cross its next question. No peer gets the same block again
-// within a while.
+// message: parts would cross its next question. If it does not know that itself
+// it says where it is, and tells when it knows; or the peer is further on, which
+// is news here. No peer gets the same block again within a while. Strangers, who
+// are any number, are counted apart: they must not shut out members.
 func (n *Node) answer(now time.Duration, to shardkit.NodeID, h shardkit.Height, most int) {
-	u := &n.catchUp
-	// What is far ahead is not worth a place, what was just told not another
-	// answer.
-	if h >= n.core.height+maxTold || !u.answers.allow(now, n.core.cfg.Resend/2, to, h) {
+	u, member := &n.catchUp, n.core.knows(to)
+	allowed := &u.guests
+	if member {
+		allowed = &u.answers
+	}
+	if !allowed.allow(now, n.core.cfg.Resend/2, to, h) {
 		return
 	}
 	if h >= n.core.height {
+		n.tell(to)
 		if h == n.core.height {
 			n.core.remind(to)
 		}
-		if _, ok := u.queue[to]; ok || len(u.queue) < maxWaiting {
+		// What is far ahead is not worth a place.
+		if _, ok := u.queue[to]; h < n.core.height+maxTold && (ok || member || len(u.queue) < maxWaiting) {
 			u.queue[to] = h
+		}
+		if member {
+			n.claimed(to, h)
+			n.seek()
 		}
 		return
 	}
@@ -239,10 +253,8 @@ func (n *Node) answer(now time.Duration, to shardkit.NodeID, h shardkit.Height, 
 		size += len(d.Header) + len(d.Certificate.Aggregate)
 		list = append(list, d)
 	}
-	if len(list) > 0 {
-		u.answers.raise(to, h-1)
-		n.tell(to, list...)
-	}
+	allowed.raise(to, h-1)
+	n.tell(to, list...)
 }
 
 // past returns a block that is committed, nil if it is not to be had.
@@ -295,6 +307,7 @@ func (n *Node) told(now time.Duration, from shardkit.NodeID, body []byte) error 
 	if !n.core.knows(from) {
 		return nil
 	}
+	n.heardFrom(from)
 	n.claimed(from, top)
 	u, h, current := &n.catchUp, n.core.height, (*told)(nil)
 	for i := range list {
@@ -324,6 +337,7 @@ func (n *Node) told(now time.Duration, from shardkit.NodeID, body []byte) error 
 		u.told = append(u.told, *t)
 	}
 	if current == nil {
+		n.seek()
 		return nil
 	}
 	if from == u.asked && u.expect == h {

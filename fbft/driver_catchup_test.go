@@ -3,6 +3,7 @@ package fbft_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -167,4 +168,139 @@ func TestNodeCatchesUpAmongLiars(t *testing.T) {
 	close(app.free)
 	c.apps[3] = app.ledger
 	c.reach(t, limit)
+}
+
+// behind is a cluster of which node 3 has heard nothing of many heights, after
+// which the others have nothing more to do. It runs once awake is called.
+func behind(t *testing.T, edit func(i int, cfg *fbft.NodeConfig)) (c *cluster, awake func()) {
+	t.Helper()
+	const limit = 45
+	var deaf atomic.Bool
+	deaf.Store(true)
+	c = idleCluster(t, 4, counting(4), limit, func(i int, cfg *fbft.NodeConfig) {
+		patient(cfg)
+		cfg.Core.Leader = func(_ *fbft.Committee, h shardkit.Height, view uint64) int { return int((uint64(h) + view) % 3) }
+		send := cfg.Send
+		cfg.Send = func(m shardkit.Message) error {
+			if deaf.Load() && (i == 3 || m.To == shardkit.NodeID{4, 0}) {
+				return nil
+			}
+			return send(m)
+		}
+		edit(i, cfg)
+	})
+	run := func(n *fbft.Node) { c.wait.Go(func() { _ = n.Run(context.Background()) }) }
+	for _, n := range c.nodes[:3] {
+		run(n)
+	}
+	late := c.apps[3]
+	c.apps[3] = c.apps[0]
+	c.reach(t, limit)
+	c.apps[3] = late
+	return c, func() {
+		deaf.Store(false)
+		run(c.nodes[3])
+	}
+}
+
+// TestNodeStartsBehind: nobody says anything to a node that begins far behind a
+// network without work. It asks, and needs no timer for it.
+func TestNodeStartsBehind(t *testing.T) {
+	c, awake := behind(t, func(int, *fbft.NodeConfig) {})
+	defer c.close()
+	awake()
+	c.reach(t, 45)
+}
+
+// TestNodeStartsAmongTheDead is TestNodeStartsBehind with only one node that
+// answers.
+func TestNodeStartsAmongTheDead(t *testing.T) {
+	c, awake := behind(t, func(i int, cfg *fbft.NodeConfig) {
+		cfg.Core.Resend = 20 * time.Millisecond
+		if i != 3 {
+			return
+		}
+		send := cfg.Send
+		cfg.Send = func(m shardkit.Message) error {
+			if m.To != (shardkit.NodeID{3}) {
+				return nil
+			}
+			return send(m)
+		}
+	})
+	defer c.close()
+	awake()
+	c.reach(t, 45)
+}
+
+// TestNodeWasCutOff: a node has nothing to do, and is cut off while the others
+// decide more. Nobody says anything when it is back.
+func TestNodeWasCutOff(t *testing.T) {
+	const few, limit = 5, 45
+	var deaf atomic.Bool
+	c := newCluster(t, 4, counting(4), few, func(i int, cfg *fbft.NodeConfig) {
+		cfg.Core.BaseTimeout, cfg.Core.MaxTimeout, cfg.Core.Resend = 50*time.Millisecond, 50*time.Millisecond, 20*time.Millisecond
+		cfg.Core.Leader = func(_ *fbft.Committee, h shardkit.Height, view uint64) int { return int((uint64(h) + view) % 3) }
+		send := cfg.Send
+		cfg.Send = func(m shardkit.Message) error {
+			if deaf.Load() && (i == 3 || m.To == shardkit.NodeID{4}) {
+				return nil
+			}
+			return send(m)
+		}
+	})
+	defer c.close()
+	c.reach(t, few)
+	deaf.Store(true)
+	for i, a := range c.apps[:3] {
+		a.mu.Lock()
+		a.limit = limit
+		a.mu.Unlock()
+		c.nodes[i].Work()
+	}
+	late := c.apps[3]
+	c.apps[3] = c.apps[0]
+	c.reach(t, limit)
+	deaf.Store(false)
+	c.apps[3] = late
+	c.reach(t, limit)
+}
+
+// TestStrangersDoNotStarveNodes: any number of nodes that nobody knows ask where
+// a node is. A member is answered all the same.
+func TestStrangersDoNotStarveNodes(t *testing.T) {
+	const ask = 1
+	answers := map[shardkit.NodeID]int{}
+	c := idleCluster(t, 4, counting(4), 0, func(i int, cfg *fbft.NodeConfig) {
+		patient(cfg)
+		cfg.Send = func(m shardkit.Message) error {
+			if m.Data[0] != ask {
+				answers[m.To]++ // on the node's goroutine, which has ended when they are read
+			}
+			return nil
+		}
+	})
+	node := c.nodes[0]
+	c.wait.Go(func() { _ = node.Run(context.Background()) })
+	question := binary.BigEndian.AppendUint64([]byte{ask}, 1)
+	for i := range uint32(5000) {
+		stranger := shardkit.NodeID{31: 1}
+		binary.BigEndian.PutUint32(stranger[8:], i)
+		if err := node.Deliver(stranger, question); err != nil {
+			t.Fatal(err)
+		}
+	}
+	member := shardkit.NodeID{2}
+	for range 3 {
+		if err := node.Deliver(member, question); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for node.Stats().Delivered < 5003 {
+		time.Sleep(time.Millisecond)
+	}
+	c.close()
+	if answers[member] != 1 || len(answers) > 1025 {
+		t.Errorf("the member has %d answers, with the strangers %d nodes have any", answers[member], len(answers))
+	}
 }

@@ -55,11 +55,12 @@ func (l *ledger) Validate(ctx context.Context, v fbft.Validate) error {
 func (l *ledger) Commit(ctx context.Context, d fbft.Decided) (fbft.Start, error) {
 	l.mu.Lock()
 	l.blocks = append(l.blocks, d)
+	limit := l.limit
 	l.mu.Unlock()
 	if l.commit != nil {
 		l.commit(d)
 	}
-	return fbft.Start{Committee: l.committee, Work: d.Height < l.limit}, nil
+	return fbft.Start{Committee: l.committee, Work: d.Height < limit}, nil
 }
 
 func (l *ledger) Block(h shardkit.Height) (header []byte, ct *fbft.Certificate, ok bool) {
