@@ -32,7 +32,7 @@ func TestHealthyNetworkNeedsNoTimer(t *testing.T) {
 			for seed := range uint64(20) {
 				s, err := fbfttest.NewSim(fbfttest.SimConfig{
 					Nodes: 8, Heights: heights, Epochs: members,
-					Core: fbft.Config{BaseTimeout: time.Hour, MaxTimeout: time.Hour, Resend: time.Hour, Leader: lastBegins},
+					Core: fbft.Config{BaseTimeout: time.Hour, MaxTimeout: time.Hour, Resend: time.Hour},
 					Net: simnet.Config{Seed: seed, Jitter: 40 * time.Millisecond, Reorder: 0.1,
 						SyncTime: 5 * time.Millisecond},
 				})
@@ -45,15 +45,6 @@ func TestHealthyNetworkNeedsNoTimer(t *testing.T) {
 			}
 		})
 	}
-}
-
-// lastBegins is the default but for the first height: nodes start one after the
-// other, and what the first one said the others would not hear.
-func lastBegins(c *fbft.Committee, h shardkit.Height, view uint64) int {
-	if h == 1 && view == 0 {
-		return c.Len() - 1
-	}
-	return c.Rotate(h, view)
 }
 
 // TestAnnouncementOfANewcomer: the first leader of a new committee was not in

@@ -127,9 +127,16 @@ func (s *Sim) boot(i int, d *disk, log [][]byte) (simnet.Node, error) {
 		return nil, err
 	}
 	r.core = core
-	height, hash, cert := d.head()
-	r.start(height, hash, cert)
+	if s.running {
+		r.begin(0)
+	}
 	return r, nil
+}
+
+// begin starts the height after the ledger's last.
+func (r *replica) begin(now time.Duration) {
+	r.now = now
+	r.start(r.disk.head())
 }
 
 // start begins the height after a decided one.

@@ -52,6 +52,7 @@ type Sim struct {
 
 	committees []epochCommittee
 	decided    map[shardkit.Height]shardkit.Hash
+	running    bool // a replica that boots begins at once
 	fault      error
 }
 
@@ -60,7 +61,7 @@ type epochCommittee struct {
 	c     *fbft.Committee
 }
 
-// NewSim builds and starts the committee.
+// NewSim builds the committee and starts all of it at time 0.
 func NewSim(cfg SimConfig) (*Sim, error) {
 	if cfg.Nodes == 0 {
 		cfg.Nodes = 4
@@ -85,6 +86,12 @@ func NewSim(cfg SimConfig) (*Sim, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	// Only now, when all can be reached: what the first leader announced before
+	// would be lost to those who come after it.
+	s.running = true
+	for _, id := range s.ids {
+		s.Net.Do(id, func(now time.Duration, n simnet.Node) { n.(*replica).begin(now) })
 	}
 	return s, nil
 }
