@@ -2,6 +2,7 @@ package statesync_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"testing"
@@ -158,6 +159,7 @@ func TestServerReadsNoMoreHopsThanItSends(t *testing.T) {
 	})
 	require.NoError(t, err)
 	question := capture(t, 1)[0]
+	binary.BigEndian.PutUint16(question[18:], 256) // as many as it may
 	for _, want := range []int{16, 4, 4} {
 		require.NoError(t, s.Deliver(0, nodeID(1), question))
 		require.Equal(t, want, asked)
@@ -209,43 +211,75 @@ func TestClientRefuses(t *testing.T) {
 	client.Persisted(0, 0)
 }
 
-// TestFullButForTheFront: when the blocks held take all the room, the one that
-// they wait for is asked for all the same.
+// TestFullButForTheFront: what is held ahead of the piece that all wait for is
+// bounded, in bytes, whatever part of a piece they are in, and of hops in number.
+// However much that is, the piece that it waits for is asked for all the same.
 func TestFullButForTheFront(t *testing.T) {
-	w := newWorld(1, 1)
-	j := newJoiner(t, w, &disk{}, []shardkit.NodeID{nodeID(0), nodeID(1)}, func(c *statesync.ClientConfig) {
-		c.CheckBlock = func(statesync.Block) func() error { return func() error { return nil } }
-		c.Window = 500
-	})
-	c := j.client
-	c.Stop(0)
-	c.Follow(0, 10)
-	c.Hint(0, nodeID(0), 1000)
-	body := make([]byte, 1_000_000)
-	var front []byte
-	for range 10 {
-		for _, m := range c.Ready().Messages {
-			if m.Data[1] != 4 {
-				continue
+	const hops, blocks = 1, 4 // kinds of requests
+	for name, c := range map[string]struct {
+		kind                  byte
+		header, cert, content int // bytes of a piece
+		room                  int // bytes, or pieces if these are empty
+	}{
+		"headers of hops":      {kind: hops, header: 60_000, room: 8 << 20},
+		"certificates of hops": {kind: hops, cert: 200_000, room: 8 << 20},
+		"committees":           {kind: hops, content: 1_000_000, room: 8 << 20},
+		"empty hops":           {kind: hops, room: 256},
+		"headers":              {kind: blocks, header: 60_000, room: 32 << 20},
+		"certificates":         {kind: blocks, cert: 200_000, room: 32 << 20},
+		"bodies":               {kind: blocks, content: 1_000_000, room: 32 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := newJoiner(t, newWorld(1, 1), &disk{}, []shardkit.NodeID{nodeID(0), nodeID(1)}, func(c *statesync.ClientConfig) {
+				c.CheckHop = func([]byte, statesync.Hop) func() error { return func() error { return nil } }
+				c.CheckBlock = func(statesync.Block) func() error { return func() error { return nil } }
+				c.Window = 1000
+			})
+			client, size := j.client, max(1, c.header+c.cert+c.content)
+			if c.kind == blocks {
+				client.Stop(0)
+				client.Follow(0, 10)
 			}
-			if m.Data[17] == 10 { // its height: this answer never comes
-				front = m.Data
-				continue
+			piece := []byte{1, 0, 0, 0, 1} // there are more; one
+			for _, n := range []int{c.header, c.cert, c.content} {
+				piece = append(binary.BigEndian.AppendUint32(piece, uint32(n)), make([]byte, n)...)
 			}
-			answer := append([]byte{1, 20}, m.Data[2:10]...)
-			answer = append(answer, 1, 0, 0, 0, 16)
-			for range 16 {
-				answer = append(append(answer, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40), body...)
+			// The first piece is answered, so that more are believed to be there; the
+			// second one never comes.
+			var front []byte
+			held, answered := 0, 0
+			for quiet := false; !quiet; {
+				r := client.Ready()
+				quiet = len(r.Messages)+len(r.Jobs) == 0
+				for _, job := range r.Jobs {
+					client.Done(0, job.Run())
+				}
+				for _, m := range r.Messages {
+					if m.Data[1] != c.kind {
+						continue
+					}
+					if answered++; answered == 2 {
+						front = m.Data
+						continue
+					}
+					if answered > 1 {
+						held += size
+					}
+					require.Less(t, held, 100<<20)
+					answer := append([]byte{1, 16 + c.kind}, m.Data[2:10]...)
+					require.NoError(t, client.Deliver(0, m.To, append(answer, piece...)))
+				}
 			}
-			require.NoError(t, c.Deliver(0, m.To, answer))
-		}
+			require.NotNil(t, front)
+			require.Empty(t, client.Ready().Messages, "no room for more")
+			require.GreaterOrEqual(t, held+size, c.room, "the room is used")
+			require.LessOrEqual(t, held, c.room+3*size, "three requests were under way")
+			client.Tick(3 * time.Second)
+			m := client.Ready().Messages
+			require.Len(t, m, 1)
+			require.Equal(t, front[10:18], m[0].Data[10:18])
+		})
 	}
-	require.NotNil(t, front)
-	require.Empty(t, c.Ready().Messages, "no room for more")
-	c.Tick(3 * time.Second)
-	m := c.Ready().Messages
-	require.Len(t, m, 1)
-	require.Equal(t, front[10:18], m[0].Data[10:18])
 }
 
 // TestRefuse: a node that does not serve says so, and is not blamed for it.
