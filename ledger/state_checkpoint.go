@@ -115,7 +115,7 @@ func (s *State) readCheckpoint(r *wire.Reader, h *nodeHasher, dst *subtree, dept
 			p := &q.half[i]
 			count += s.readCheckpoint(r, h, &p[0], depth+2) + s.readCheckpoint(r, h, &p[1], depth+2)
 		}
-		*dst = subtree{h.quad(q, true, true), q}
+		*dst = subtree{h.quad(q), q}
 		if s.shape.shrink(h, dst); dst.node != q {
 			r.Fail(fmt.Errorf("%w: node of few keys", wire.ErrValue))
 		}

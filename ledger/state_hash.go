@@ -88,29 +88,19 @@ func (h *nodeHasher) pair(p *treePair) shardkit.Hash {
 	return h.one(&p[0].hash, &p[1].hash)
 }
 
-// quad computes the hashes of those children of q that are named, and returns
-// its own. Both children are done at once.
-func (h *nodeHasher) quad(q *treeQuad, left, right bool) shardkit.Hash {
-	n := 0
-	var at [2]int
-	for i, stale := range [2]bool{left, right} {
+// quad computes the hashes of the children of q, both at once, and returns its
+// own.
+func (h *nodeHasher) quad(q *treeQuad) shardkit.Hash {
+	for i := range q.half {
 		p := &q.half[i]
-		if !stale {
-			continue
-		}
-		if leaf, ok := p.lone(); ok {
+		h.in[2*i], h.in[2*i+1] = p[0].hash, p[1].hash
+	}
+	nodeSums(h.out[:], h.in[:])
+	for i := range q.half {
+		q.hash[i] = h.out[i]
+		if leaf, ok := q.half[i].lone(); ok {
 			q.hash[i] = leaf.hash
-			continue
 		}
-		h.in[2*n], h.in[2*n+1] = p[0].hash, p[1].hash
-		at[n] = i
-		n++
-	}
-	if n > 0 {
-		nodeSums(h.out[:n], h.in[:2*n])
-	}
-	for i := range n {
-		q.hash[at[i]] = h.out[i]
 	}
 	return h.one(&q.hash[0], &q.hash[1])
 }

@@ -45,13 +45,9 @@ func TestNodeHash(t *testing.T) {
 		}
 		run := newTreeRun(make([]treeLeaf, 2))
 		q := &treeQuad{half: [2]treePair{{{p[0], run}, {p[1], run}}, {{p[2], run}, {p[3], run}}}}
-		top := h.quad(q, true, true)
+		top := h.quad(q)
 		if q.hash != [2]shardkit.Hash{left, right} || top != hash(left[:], right[:]) {
 			t.Fatalf("quad of %v", p)
-		}
-		q.hash = [2]shardkit.Hash{}
-		if h.quad(q, false, true); q.hash != [2]shardkit.Hash{{}, right} {
-			t.Fatalf("half a quad of %v", p)
 		}
 	}
 	var a, b shardkit.Hash

@@ -114,7 +114,7 @@ func (s *State) rebuild() (tree subtree, count uint64, err error) {
 		for i := range len(row) / 4 {
 			c := row[4*i:]
 			q := &treeQuad{half: [2]treePair{{c[0], c[1]}, {c[2], c[3]}}}
-			row[i] = subtree{h.quad(q, true, true), q}
+			row[i] = subtree{h.quad(q), q}
 			s.shape.shrink(h, &row[i])
 		}
 		row = row[:len(row)/4]

@@ -191,6 +191,7 @@ type treeShape struct {
 	far   bool          // bucket mode
 	most  int           // keys of a run
 	task  int           // changes of a task
+	idle  sync.Pool     // of *treeWorker
 	slots chan struct{} // one token for each goroutine beside the caller's
 }
 
@@ -221,7 +222,7 @@ func (t *treeShape) build(h *nodeHasher, s *subtree, leaves []treeLeaf, depth in
 		t.build(h, &q.half[i][0], side[:n], depth+2)
 		t.build(h, &q.half[i][1], side[n:], depth+2)
 	}
-	s.hash, s.node = h.quad(q, true, true), q
+	s.hash, s.node = h.quad(q), q
 }
 
 // setRun makes the node of s a run.

@@ -28,14 +28,21 @@ type treeChange struct {
 // and then the top is hashed.
 func (t *treeShape) apply(s *subtree, ch []treeChange, load treeLoad) error {
 	t.sort(ch)
+	gone := false
+	for i := range ch {
+		gone = gone || ch[i].gone()
+	}
 	tasks := t.open(nil, s, 0, ch)
 	err := t.eachErr(len(tasks), 1, func(i int) error {
-		k := &tasks[i]
-		k.sum = k.touch()
-		return t.update(&nodeHasher{}, k.at, k.depth, k.ch, load)
+		w, _ := t.idle.Get().(*treeWorker)
+		if w == nil {
+			w = &treeWorker{}
+		}
+		defer t.idle.Put(w)
+		return w.update(t, &tasks[i], gone, load)
 	})
 	if err == nil {
-		t.close(&nodeHasher{}, s, 0, ch)
+		t.close(&nodeHasher{}, s, 0, ch, gone)
 	}
 	return err
 }
@@ -45,7 +52,6 @@ type treeTask struct {
 	at    *subtree
 	depth int
 	ch    []treeChange
-	sum   byte // see touch
 }
 
 // open copies the part of the tree that has many changes and appends what is
@@ -55,7 +61,7 @@ func (t *treeShape) open(tasks []treeTask, s *subtree, depth int, ch []treeChang
 	old, ok := s.node.(*treeQuad)
 	if !ok || len(ch) <= t.task {
 		if len(ch) > 0 {
-			tasks = append(tasks, treeTask{at: s, depth: depth, ch: ch})
+			tasks = append(tasks, treeTask{s, depth, ch})
 		}
 		return tasks
 	}
@@ -69,50 +75,22 @@ func (t *treeShape) open(tasks []treeTask, s *subtree, depth int, ch []treeChang
 
 // close hashes what open has copied. A task of an empty subtree may have built
 // a quad that open did not see; to hash that again does no harm.
-func (t *treeShape) close(h *nodeHasher, s *subtree, depth int, ch []treeChange) {
+func (t *treeShape) close(h *nodeHasher, s *subtree, depth int, ch []treeChange, gone bool) {
 	q, ok := s.node.(*treeQuad)
 	if !ok || len(ch) <= t.task {
 		return
 	}
-	parts := treeParts(ch, depth)
-	for i, ch := range parts {
-		t.close(h, q.child(i), depth+2, ch)
+	for i, ch := range treeParts(ch, depth) {
+		t.close(h, q.child(i), depth+2, ch, gone)
 	}
-	t.seal(h, s, q, &parts)
-}
-
-// update makes the changes of a task.
-func (t *treeShape) update(h *nodeHasher, s *subtree, depth int, ch []treeChange, load treeLoad) error {
-	if len(ch) == 0 {
-		return nil
-	}
-	old, ok := s.node.(*treeQuad)
-	if !ok {
-		return t.updateRun(h, s, depth, ch, load)
-	}
-	q := new(*old)
-	parts := treeParts(ch, depth)
-	for i, ch := range parts {
-		if err := t.update(h, q.child(i), depth+2, ch, load); err != nil {
-			return err
-		}
-	}
-	t.seal(h, s, q, &parts)
-	return nil
-}
-
-// seal makes s the subtree of q, whose children have had these changes.
-func (t *treeShape) seal(h *nodeHasher, s *subtree, q *treeQuad, parts *[4][]treeChange) {
-	left, right := len(parts[0])+len(parts[1]) > 0, len(parts[2])+len(parts[3]) > 0
-	s.hash, s.node = h.quad(q, left, right), q
-	// To count the keys costs more than the rest, and blocks seldom delete.
-	if slices.ContainsFunc(parts[:], func(ch []treeChange) bool { return slices.ContainsFunc(ch, treeGone) }) {
+	s.hash = h.quad(q)
+	if gone {
 		t.shrink(h, s)
 	}
 }
 
-// treeGone reports whether the change takes a key away.
-func treeGone(c treeChange) bool { return c.leaf == shardkit.Hash{} }
+// gone reports whether the change takes a key away.
+func (c *treeChange) gone() bool { return c.leaf == shardkit.Hash{} }
 
 // treeParts cuts sorted changes into those of the children of a quad.
 func treeParts(ch []treeChange, depth int) [4][]treeChange {
@@ -132,58 +110,6 @@ func treeSplit(ch []treeChange, depth int) int {
 		}
 	}
 	return i
-}
-
-// touch reads a word of every line of memory that the task will need, level by
-// level. These reads do not depend on each other, so the processor waits for
-// many of them at a time; the update, which goes down one way after the other,
-// would wait for each. It returns the sum of the words, which means nothing,
-// so that the reads are not optimized away.
-func (k *treeTask) touch() (sum byte) {
-	type visit struct {
-		at     *subtree
-		lo, hi int32 // its changes
-	}
-	var room [2][treeTaskMost]visit
-	now, next := append(room[0][:0], visit{k.at, 0, int32(len(k.ch))}), room[1][:0]
-	for depth := k.depth; len(now) > 0; depth += 2 {
-		for _, v := range now {
-			q, ok := v.at.node.(*treeQuad)
-			if !ok {
-				for i, l := 0, v.at.near(); i < len(l); i++ {
-					sum += l[i].hash[0]
-				}
-				continue
-			}
-			lo := v.lo
-			for i, ch := range treeParts(k.ch[lo:v.hi], depth) {
-				if hi := lo + int32(len(ch)); hi > lo {
-					next = append(next, visit{q.child(i), lo, hi})
-					lo = hi
-				}
-			}
-		}
-		for _, v := range next {
-			if q, ok := v.at.node.(*treeQuad); ok {
-				sum += q.hash[0][0] + q.half[0][0].hash[0] + q.half[0][1].hash[31] + q.half[1][1].hash[0]
-			}
-		}
-		now, next = next, now[:0]
-	}
-	return sum
-}
-
-// updateRun merges changes into a run or an empty subtree.
-func (t *treeShape) updateRun(h *nodeHasher, s *subtree, depth int, ch []treeChange, load treeLoad) error {
-	// Runs are short: it is cheaper to build one anew than to keep the hashes
-	// below it.
-	old, err := t.leaves(s, treeFirst(ch[0].key, depth), depth, load)
-	if err != nil {
-		return err
-	}
-	var room [treeRunKeys + 2]treeLeaf
-	t.build(h, s, treeMerge(room[:0], old, ch), depth)
-	return nil
 }
 
 // treeMerge appends to out the old leaves with the changes made, both sorted,
