@@ -356,12 +356,15 @@ func testAtomic(t *testing.T, h Store) {
 			}
 		})
 	}
+	// The readers end before the test does, also when what follows fails.
+	defer func() {
+		close(done)
+		wg.Wait()
+	}()
 	for n := 1; n < batches; n++ {
 		apply(t, s, batch(n), []pair{kv("0", "2")})
 		wantGet(t, s, fmt.Sprintf("%d/00", n%2), fmt.Sprint(n), true)
 	}
-	close(done)
-	wg.Wait()
 }
 
 // testReopen: what Apply acknowledged is there after a reopen, each time.
