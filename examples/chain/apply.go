@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/shardkit/shardkit"
-	"github.com/shardkit/shardkit/estake"
 	"github.com/shardkit/shardkit/fbft"
 	"github.com/shardkit/shardkit/ledger"
 	"github.com/shardkit/shardkit/vdf/drg"
@@ -213,20 +212,7 @@ func (x *execution) crossLink(l *linked) error {
 	if err := x.creditLate(l.source, l.cert.Epoch, l.late); err != nil {
 		return err
 	}
-	return x.signed(l.source, l.seats, l.cert)
-}
-
-// signed credits the signers of a certificate.
-func (x *execution) signed(shard shardkit.ShardID, seats []Seat, cert *fbft.Certificate) error {
-	a := estake.Attendance{Epoch: cert.Epoch, Shard: shard, Height: cert.Height, Time: x.ctx.Time}
-	for i, s := range seats {
-		a.Seats = append(a.Seats, estake.Seat{Slot: s.Slot, Weight: s.Weight, Signed: cert.Signers.Has(i)})
-	}
-	err := estake.RecordSigned(x.stage, x.genesis.Params.Stake, a)
-	if errors.Is(err, estake.ErrEpoch) {
-		return nil // the epoch's books are closed: its tail is not paid
-	}
-	return err
+	return x.signed(l.source, l.cert)
 }
 
 // transactions executes txs, all of which must succeed, after their
@@ -393,50 +379,36 @@ func (x *execution) successor(m *meta) error {
 	return err
 }
 
-// endBeacon decides whether the beacon's epoch ends with this block: it is
-// long enough, the committees after the next epoch are known, and every shard
-// has begun this epoch.
+// endBeacon closes the books of the epoch before, once every shard has begun
+// this one. Then this one may end, if it is long enough and the committees
+// after the next one are known.
 func (x *execution) endBeacon() error {
 	m, p := &x.out.meta, &x.genesis.Params
+	if begun, err := x.begun(); err != nil || !begun {
+		return err
+	}
+	if err := x.closeBooks(); err != nil {
+		return err
+	}
 	if uint64(x.ctx.Height) < uint64(m.Start)+uint64(p.EpochBlocks)-1 || x.out.draw.Phase != drawDone {
 		return nil
 	}
-	for s := range shardkit.ShardID(p.Shards) {
+	m.Ends = true
+	return x.poolFees()
+}
+
+// begun reports whether every shard has begun the beacon's epoch.
+func (x *execution) begun() (bool, error) {
+	for s := range shardkit.ShardID(x.genesis.Params.Shards) {
 		if s == 0 {
 			continue
 		}
 		st, err := loadLink(x.stage, x.rules, s)
-		if err != nil {
-			return err
-		}
-		if st.Epoch < m.Epoch {
-			return nil
+		if err != nil || st.Epoch < x.out.meta.Epoch {
+			return false, err
 		}
 	}
-	m.Ends = true
-	return x.reward()
-}
-
-// reward pays the epoch's new tokens and all collected fees to those who
-// signed.
-func (x *execution) reward() error {
-	pool, err := loadU64(x.stage, keyPool)
-	if err != nil {
-		return err
-	}
-	own, err := loadU64(x.stage, keyFees)
-	if err != nil {
-		return err
-	}
-	minted := x.genesis.Params.Stake.Issuance(x.out.meta.Epoch)
-	if _, err := estake.EndEpoch(x.stage, x.genesis.Params.Stake, x.out.meta.Epoch, minted, pool+own); err != nil {
-		return err
-	}
-	return errors.Join(
-		addU64(x.stage, keyMinted, minted),
-		saveU64(x.stage, keyPool, 0),
-		saveU64(x.stage, keyFees, 0),
-	)
+	return true, nil
 }
 
 // beacon applies the beacon's own items: the parent's signers, and the
@@ -483,5 +455,5 @@ func (x *execution) parentSigned(cert []byte) error {
 	if err != nil {
 		return invalid("signers of the parent: %v", err)
 	}
-	return x.signed(0, seats, q)
+	return x.signed(0, q)
 }

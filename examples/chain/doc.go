@@ -47,6 +47,9 @@
 // new shard's state; the old committee stays until it has seen the new one's
 // first certificate.
 //
+// An epoch's rewards are new tokens and the fees of all shards. They are paid
+// when every shard has begun the next one: until then its blocks come in.
+//
 // Links of one source are consecutive in every shard, not only in the beacon,
 // and a run of headers never crosses an epoch's first block: its last block has
 // its own certificate. Committees are kept in the state until every source has
@@ -98,8 +101,7 @@
 // there first. One node serves one slot, once. Blocks are not pruned, and the
 // stores of replicas that are gone stay unless Config.Discard removes them.
 // Sync of a shard whose whole committee changed several times while the node
-// was away starts from a fresh store. The blocks that a shard adds between the
-// end of the beacon's epoch and of its own are not paid for.
+// was away starts from a fresh store.
 //
 // # Deviations
 //

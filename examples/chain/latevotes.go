@@ -1,13 +1,11 @@
 package chain
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/shardkit/shardkit"
-	"github.com/shardkit/shardkit/estake"
 	"github.com/shardkit/shardkit/fbft"
 	"github.com/shardkit/shardkit/internal/wire"
 	"github.com/shardkit/shardkit/ledger"
@@ -126,33 +124,6 @@ func (x *execution) checkLate(list []lateVotes) error {
 		none.Signers = fbft.NewBitmap(c.Len())
 		if err := ct.CheckLate(x.id, x.shard, c, &none); err != nil {
 			return invalid("height %d: %v", l.Height, err)
-		}
-	}
-	return nil
-}
-
-// creditLate is the beacon's part: it credits the signers of late votes that a
-// certified header had, or that are for its own. It knows nothing of blocks
-// that it linked as part of a run, nor of those whose epoch's books are
-// closed; late votes for them are lost.
-func (x *execution) creditLate(shard shardkit.ShardID, e shardkit.Epoch, list []lateVotes) error {
-	if x.shard != 0 || len(list) == 0 {
-		return nil
-	}
-	seats, _, err := loadSeats(x.stage, e, shard)
-	if err != nil {
-		return err
-	}
-	for _, l := range list {
-		var slots []shardkit.Hash
-		for i := range seats {
-			if l.Signers.Has(i) {
-				slots = append(slots, seats[i].Slot)
-			}
-		}
-		var refused *estake.Refusal
-		if err := estake.RecordLate(x.stage, e, shard, l.Height, slots); err != nil && !errors.As(err, &refused) {
-			return err
 		}
 	}
 	return nil

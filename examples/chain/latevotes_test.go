@@ -76,15 +76,23 @@ func TestLateVotes(t *testing.T) {
 	require.Zero(t, w.points(silent))
 }
 
-// points are what a node's validator got its last reward for; 0 if it had none.
-func (w *world) points(i int) uint64 {
+// reward is what a node's validator got last; nil if nothing yet.
+func (w *world) reward(i int) *estake.RewardReport {
 	st := w.beacon().chain.State().Begin()
 	defer st.Discard()
 	rep, err := estake.ExplainReward(st, w.ids[i].slot.Validator, w.ids[i].slot.Validator)
 	if err != nil {
-		return 0
+		return nil
 	}
-	return rep.Points
+	return &rep
+}
+
+// points are what a node's validator got its last reward for; 0 if it had none.
+func (w *world) points(i int) uint64 {
+	if rep := w.reward(i); rep != nil {
+		return rep.Points
+	}
+	return 0
 }
 
 // votesOf counts a node's votes in certificates, and late ones in headers.

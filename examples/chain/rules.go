@@ -191,15 +191,12 @@ func (r *rules) link(s ledger.KV, in *xshard.Inbox, l *Link) (*linked, error) {
 	if out.cert, err = r.certify(last, st.Hash, l.Cert, c); err != nil {
 		return nil, invalid("link to shard %d height %d: %v", l.Source, last.Height, err)
 	}
-	out.state, out.seats = st, seats
 	return out, s.Set(keyLink(l.Source), st.encode())
 }
 
 // linked is what a Link did.
 type linked struct {
 	source   shardkit.ShardID
-	state    linkState
-	seats    []Seat
 	cert     *fbft.Certificate
 	hop      *ledger.Header // the first block of an epoch, if the run begins with one
 	late     []lateVotes    // of the run's headers

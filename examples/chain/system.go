@@ -21,6 +21,7 @@ var (
 	keyPool   = []byte("sys/pool")   // beacon: fees of all shards, not yet paid out
 	keyMinted = []byte("sys/minted") // beacon: tokens minted since genesis
 	keyDraw   = []byte("sys/draw")   // beacon: the drawing under way
+	keyBooks  = []byte("sys/books")  // beacon: the epoch whose books are open
 )
 
 func keyLink(source shardkit.ShardID) []byte {
@@ -29,6 +30,11 @@ func keyLink(source shardkit.ShardID) []byte {
 
 func keyCredited(source shardkit.ShardID) []byte {
 	return binary.BigEndian.AppendUint32([]byte("sys/credited/"), uint32(source))
+}
+
+// keySeen is where the beacon keeps the sightings of a shard that wait.
+func keySeen(s shardkit.ShardID) []byte {
+	return binary.BigEndian.AppendUint32([]byte("sys/seen/"), uint32(s))
 }
 
 func keyNode(n shardkit.NodeID) []byte { return append([]byte("sys/node/"), n[:]...) } // beacon: account that registered it
