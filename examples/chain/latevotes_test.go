@@ -213,6 +213,58 @@ func TestForgedLateVotes(t *testing.T) {
 	require.Error(t, err, "too old")
 }
 
+// TestLateVotesInsideRun: the beacon links runs of four headers, with the
+// certificate of the last. One member signs in time, one always late, one every
+// second block in time, and one only blocks that are never the last of a run:
+// the first two are paid alike, the third half of it, and late votes for what is
+// inside a run, which the last one's are, change nothing.
+func TestLateVotesInsideRun(t *testing.T) {
+	const run = 4
+	w := newWorld(t, options{seed: 34, shards: 2, nodes: 8, deal: DealSlots})
+	w.net.Run(300 * time.Millisecond)
+	b := w.beacon()
+	x := &execution{rules: b.rules, stage: b.chain.State().Begin(), out: new(outcome)}
+	defer x.stage.Discard()
+	seats, _, err := loadSeats(x.stage, 0, 1)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(seats), 4)
+	const inTime, late, half, inside = 0, 1, 2, 3
+	at := shardkit.Height(1_000) // far above what the world has
+	for k := range shardkit.Height(40) {
+		var before []lateVotes
+		for i := range shardkit.Height(run) {
+			v := lateVotes{Height: at + run*(k-1) + i, Signers: fbft.NewBitmap(len(seats))}
+			v.Signers.Set(late)
+			if i < run-1 {
+				v.Signers.Set(inside)
+			}
+			before = append(before, v)
+		}
+		cert := &fbft.Certificate{Height: at + run*k + run - 1, Signers: fbft.NewBitmap(len(seats))}
+		cert.Signers.Set(inTime)
+		if k%2 == 0 {
+			cert.Signers.Set(half)
+		}
+		x.ctx.Time = 1000 * uint64(cert.Height)
+		require.NoError(t, x.crossLink(&linked{source: 1, cert: cert, late: before}))
+	}
+	last := lateVotes{Height: at + 40*run - 1, Signers: fbft.NewBitmap(len(seats))}
+	last.Signers.Set(late)
+	require.NoError(t, x.creditLate(1, 0, []lateVotes{last}))
+	x.out.meta.Epoch = 1
+	require.NoError(t, x.closeBooks())
+	part := func(i int) float64 {
+		owner := w.of(seats[i]).slot.Validator
+		rep, err := estake.ExplainReward(x.stage, owner, owner)
+		require.NoError(t, err)
+		return float64(rep.Points) / float64(seats[i].Weight)
+	}
+	require.Greater(t, part(inTime), 0.8, "of all blocks of the shard, those of the world included")
+	require.InDelta(t, part(inTime), part(late), 0.1)
+	require.InDelta(t, part(inTime)/2, part(half), 0.1)
+	require.Less(t, part(inside), 0.2)
+}
+
 func keysOf(seats []Seat) (keys [][]byte) {
 	for _, s := range seats {
 		keys = append(keys, s.VotingKey)
