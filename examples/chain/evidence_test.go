@@ -342,12 +342,12 @@ func TestEvidenceAfterCrash(t *testing.T) {
 		var w *world
 		var liar int
 		mute := true // nobody files evidence, and none leaves a node
-		witnesses := map[shardkit.NodeID]bool{}
+		witnesses, reporters := map[shardkit.NodeID]bool{}, map[shardkit.NodeID]ed25519.PrivateKey{}
 		lies := doubleVotes(func() *simIdentity { return w.ids[liar] })
 		opt := options{seed: 55, shards: 2, nodes: 10, stake: func(p *estake.Params) { p.EvidenceEpochs, p.LockEpochs = 2, 5 }}
 		opt.twist = func(n *simNode, list []shardkit.Message) []shardkit.Message {
-			if mute {
-				n.cfg.Reporter = nil
+			if mute && n.cfg.Reporter != nil {
+				reporters[n.id], n.cfg.Reporter = n.cfg.Reporter, nil
 			}
 			if len(n.accusations) > 0 {
 				witnesses[n.id] = true
@@ -376,6 +376,7 @@ func TestEvidenceAfterCrash(t *testing.T) {
 		mute = false
 		for _, id := range w.ids {
 			w.restart(id.node)
+			w.nodes[id.node].cfg.Reporter = reporters[id.node]
 		}
 		banned := func() bool { return w.beacon() != nil && w.verdict(liar).Reason == estake.Banned }
 		require.True(t, w.net.RunUntil(banned, w.net.Now()+5*time.Second), w.status())
