@@ -18,7 +18,7 @@ type simWallet struct {
 	place    map[shardkit.Hash]*simAccount
 	accepted []Transfer
 	seen     map[shardkit.Hash]bool
-	requests map[uint64][]*simAccount
+	requests map[uint64]*asked
 	request  uint64
 	next     time.Duration
 	stopped  bool
@@ -38,10 +38,17 @@ type simAccount struct {
 	tries int
 }
 
+// asked is the transfer of a request. When the answer comes, its account may
+// be at the next one.
+type asked struct {
+	account *simAccount
+	tx      *ledger.Transaction
+}
+
 func newSimWallet(w *world) *simWallet {
 	s := &simWallet{
 		w: w, id: digest("wallet", w.opt.seed), rng: w.opt.seed*2 + 1,
-		place: map[shardkit.Hash]*simAccount{}, seen: map[shardkit.Hash]bool{}, requests: map[uint64][]*simAccount{},
+		place: map[shardkit.Hash]*simAccount{}, seen: map[shardkit.Hash]bool{}, requests: map[uint64]*asked{},
 	}
 	for i := range w.opt.accounts {
 		seed := digest("account", w.opt.seed, i)
@@ -75,18 +82,14 @@ func (s *simWallet) Deliver(now time.Duration, from shardkit.NodeID, msg []byte)
 			}
 		}
 	}
-	for i, reason := range n.Admitted {
-		list := s.requests[n.Request]
-		if reason == "" && i < len(list) && list[i].tx != nil && !s.seen[list[i].tx.ID()] {
-			a := list[i]
-			s.seen[a.tx.ID()] = true
-			s.accepted = append(s.accepted, Transfer{a.tx.ID(), a.shard, a.dest})
+	if q := s.requests[n.Request]; q != nil && q.account.tx == q.tx {
+		a, id := q.account, q.tx.ID()
+		if len(n.Admitted) == 1 && n.Admitted[0] == "" && !s.seen[id] {
+			s.seen[id] = true
+			s.accepted = append(s.accepted, Transfer{id, a.shard, a.dest})
 		}
-	}
-	for i, f := range n.Found {
-		list := s.requests[n.Request]
-		if i < len(list) && list[i].tx != nil && (f.Delivered > 0 || (f.Included > 0 && list[i].dest == list[i].shard)) {
-			s.finish(list[i], list[i].tx.ID())
+		if len(n.Found) == 1 && (n.Found[0].Delivered > 0 || (n.Found[0].Included > 0 && a.dest == a.shard)) {
+			s.finish(a, id)
 		}
 	}
 	delete(s.requests, n.Request)
@@ -143,7 +146,7 @@ func (s *simWallet) begin(now time.Duration, a *simAccount) {
 func (s *simWallet) again(now time.Duration, a *simAccount) {
 	a.sent = now
 	s.request++
-	s.requests[s.request] = []*simAccount{a}
+	s.requests[s.request] = &asked{a, a.tx}
 	msg, err := Submit(a.shard, s.request, []ledger.Transaction{*a.tx})
 	if err != nil {
 		panic(err)
@@ -151,7 +154,7 @@ func (s *simWallet) again(now time.Duration, a *simAccount) {
 	s.send(s.validator(a.shard), msg)
 	if a.tries > 0 {
 		s.request++
-		s.requests[s.request] = []*simAccount{a}
+		s.requests[s.request] = &asked{a, a.tx}
 		s.send(s.validator(a.dest), Find(a.dest, s.request, []shardkit.Hash{a.tx.ID()}))
 	}
 	a.tries++
