@@ -129,3 +129,30 @@ func BenchmarkCostOfAttack(b *testing.B) {
 		estake.CostOfAttack(bids, estake.DefaultParams(2400))
 	}
 }
+
+// BenchmarkLocked asks for one delegator's locks with a validator that many
+// have left in each of the last eight epochs.
+func BenchmarkLocked(b *testing.B) {
+	w, p := memory{}, estake.DefaultParams(4)
+	require.NoError(b, estake.Init(w, p, []estake.Genesis{genesis(0, 1_000_000, 1)}))
+	delegators(b, w, p, 1, 1000)
+	for e := range shardkit.Epoch(8) {
+		for i := range 1000 {
+			var who [32]byte
+			binary.BigEndian.PutUint64(who[:], uint64(i)+1)
+			ctx := estake.Context{Epoch: e, Sender: who, Bank: rich{}}
+			require.NoError(b, estake.Apply(w, p, ctx, estake.Undelegate{Validator: account(0), Amount: 1, Compound: i%2 == 0}))
+		}
+		_, err := estake.EndEpoch(w, p, e, 0, 0)
+		require.NoError(b, err)
+	}
+	var who [32]byte
+	who[7] = 1
+	b.ReportAllocs()
+	for b.Loop() {
+		list, err := estake.Locked(w, p, account(0), who, 0)
+		if err != nil || len(list) != 8 {
+			b.Fatal(len(list), err)
+		}
+	}
+}

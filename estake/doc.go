@@ -58,6 +58,10 @@
 //
 // A refused transaction is a *Refusal and leaves the state as it was.
 //
+// Whoever wants to know before it sends one asks: Holding and Locked say what an
+// account has, ExplainReward and ExplainElection why, WhatIf what a bid would win.
+// They only read, and none reads the records of other delegators.
+//
 // # Rules
 //
 // Delegations are of two kinds. Rewards of a plain one accrue to be claimed;
