@@ -60,7 +60,7 @@ type Certificate struct {
 	Height    shardkit.Height
 	View      uint64
 	Block     shardkit.Hash
-	Committee shardkit.Hash
+	Committee shardkit.Hash // Committee.Hash
 	// NewView is the digest of the proof by which the view allowed the block:
 	// set in Prepare above view 0 and zero otherwise.
 	NewView   shardkit.Hash

@@ -22,7 +22,7 @@ const domainCommittee = "shardkit/fbft/committee/v1"
 // weight. Slot is the application's name for it; consensus only binds it.
 type Member struct {
 	Node   shardkit.NodeID
-	Key    []byte
+	Key    []byte // at most MaxKey bytes; the Verifier knows what they mean
 	Weight uint64
 	Slot   shardkit.Hash
 }

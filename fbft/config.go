@@ -36,14 +36,18 @@ type Config struct {
 	Chain  shardkit.Hash    // the chain's id; bound into every vote
 	Shard  shardkit.ShardID // bound into every vote
 	Self   shardkit.NodeID  // this replica's node
-	Signer Signer           // nil: an observer, which never votes
+	Signer Signer           // nil: an observer, which never votes, and is sent nothing: it has to ask (a Node does)
 
 	// Leader names the member that leads a view of a height, the same at every
 	// replica. nil: (*Committee).Rotate, another one each time, by weight.
 	Leader Rotation
 
+	// All replicas of a shard should have the same times. A block is decided
+	// without a change of view if getting its body, executing it and five messages
+	// take less than BaseTimeout; blocks are decided at all if all that, and two
+	// messages more, takes less than MaxTimeout.
 	BaseTimeout time.Duration // of view 0; doubles each view. 0: 2 s
-	MaxTimeout  time.Duration // cap of the doubling. 0: 30 s
+	MaxTimeout  time.Duration // cap of the doubling. 0: 30 s, or BaseTimeout if that is more
 	Resend      time.Duration // period of repeating the latest report, vote, announcement. 0: BaseTimeout / 4
 
 	MaxHeader int // bytes of a header. 0: 16 KiB
@@ -63,29 +67,31 @@ type Config struct {
 	Log [][]byte
 }
 
-// Start begins a height.
+// Start begins a height. All replicas begin it with the same Epoch, Parent and
+// Committee: functions of the blocks before.
 type Start struct {
 	Epoch     shardkit.Epoch
 	Height    shardkit.Height
 	Parent    shardkit.Hash // hash of the block before
 	Committee *Committee    // of this height, for all its views
-	Previous  *Certificate  // commit certificate of the block before; nil at the first height
+	Previous  *Certificate  // commit certificate of the block before, which the application vouches for; nil at the first height
 	Work      bool          // there is something to decide: Work is called at once
 	Before    *Committee    // committee of Previous if it is another; gets the certificates of this height's start (hand-over)
 }
 
-// Ready holds the effects of a Core since the last call of Ready. The Data of
-// messages to several peers is shared: nobody may write to it.
+// Ready holds the effects of a Core since the last call of Ready, each list in the
+// order in which it came about. The Data of messages to several peers is shared:
+// nobody may write to it.
 type Ready struct {
-	Records  [][]byte // to append to the log, in order
-	Seq      uint64   // sequence number of the last of Records; numbers are consecutive from 1 in this life
-	Prune    uint64   // records up to this one, and of former lives, can go once every block decided so far is durable; 0: none
-	Messages []shardkit.Message
-	Jobs     []shardkit.Job
+	Records  [][]byte           // to append to the log, in order; Persisted is told when they are durable
+	Seq      uint64             // sequence number of the last record so far; numbers are consecutive from 1 in this life
+	Prune    uint64             // records up to this one, and of former lives, can go once every block decided so far is durable; 0: none
+	Messages []shardkit.Message // never to this replica itself; each leaves when record After is durable
+	Jobs     []shardkit.Job     // to run anywhere, in any order; Done takes what Run returns
 
-	Propose  []Propose
-	Validate []Validate
-	Decided  []Decided
+	Propose  []Propose  // answered by Proposed
+	Validate []Validate // answered by Validated
+	Decided  []Decided  // answered by Start
 	Serve    []Serve
 	Behind   []Behind
 	Late     []*Certificate // answers CollectLate: votes that the certificates of their heights lack; see CheckLate
@@ -102,7 +108,8 @@ type Blame struct {
 }
 
 // Propose asks the application for a proposal; it answers with Proposed, at
-// its leisure, or never.
+// its leisure, or never. It will then be asked to validate its own block like any
+// other.
 type Propose struct {
 	Height shardkit.Height
 	View   uint64
@@ -116,8 +123,9 @@ type Propose struct {
 }
 
 // Validate asks the application to get the body of a block and to judge it;
-// it answers with Validated, once, when it has the body. It may be asked for
-// the same block in several views, and answers every time. A leader that needs
+// it answers with Validated, once, when it has the body, or with an error: this
+// replica will not prepare the block then, until it is asked again. It may be asked
+// for the same block in several views, and answers every time. A leader that needs
 // the body of a block that others have prepared asks several times in a view,
 // and names another member each time: the one before had its time, and may be
 // silent.

@@ -160,6 +160,16 @@
 // (Ready.Archive, Accuse). Preparing another block on a valid NEWVIEW after a
 // COMMIT is no offence.
 //
+// # What is whose
+//
+// A block is a header and a body. The header is any bytes of the application's,
+// and its hash (BlockHash) is what is voted on: so it has to bind the body, and the
+// parent. The body never comes here. A reference is a few bytes that go with an
+// announcement and say where the body can be had; it is not voted on, and another
+// view may give another one. A member is a voting key with a weight, and the node
+// that speaks for it: to vote for two members a process runs two replicas, with two
+// node ids.
+//
 // # How to drive it
 //
 // A Node runs a Core for an Application:
@@ -172,9 +182,20 @@
 //	go node.Run(ctx)
 //	// from the network: node.Deliver(from, msg)
 //
+// Start is the height after the last block that the application holds. On a new
+// chain that is height 1 on the hash of the genesis, without Previous. After a
+// restart it is what Commit returned for the last block, with Height, Parent and
+// Previous, the block's certificate: the application stores that with the block.
+// Nodes understand Nodes: what they send to each other is not what bare Cores do.
+//
 // A composition embeds the Core itself, which has no goroutine, clock, disk or
 // network: it takes Deliver, Done, Persisted, Tick, Start, Work, Proposed and
-// Validated, and hands out a Ready.
+// Validated, and hands out a Ready, which is to be drained after each of them. The
+// example of Core is a whole driver. Three promises keep it safe: a message does not
+// leave before its record (Message.After) is durable; records reach the disk in
+// their order, and the body of a block that was found good before those handed out
+// after Validated; and after a restart Config.Log holds every record that was
+// durable. All the rest, late, twice or never, costs time only.
 //
 // Package fbfttest has what tests of either need.
 //

@@ -31,8 +31,11 @@ type Application interface {
 	// holds the body by then may go on. Of a block that is decided it is asked
 	// until it succeeds.
 	Validate(ctx context.Context, v Validate) error
-	// Commit applies a decided block and returns the start of the next height;
-	// Height, Parent and Previous are filled in. An error stops the Node.
+	// Commit applies a decided block, for which Validate has returned nil since
+	// the Node began, and returns the start of the next height; Height, Parent and
+	// Previous are filled in. The block should be durable then, with its
+	// certificate: if it is not, the Node begins at this height again after a
+	// crash and decides the same. An error stops the Node.
 	Commit(ctx context.Context, d Decided) (Start, error)
 }
 
@@ -61,12 +64,12 @@ type NodeConfig struct {
 	App   Application
 	Start Start // the height after the application's last block
 	// Log keeps the replica's word over restarts, and Records is what OpenLog
-	// returned with it. nil: the Node forgets, and must be given another key
-	// after a restart.
+	// returned with it. The caller closes it, after Run. nil: the Node forgets,
+	// and must be given another key after a restart.
 	Log     *Log
 	Records [][]byte
-	// Send must not block; what it loses is repeated. Data may be shared with
-	// other messages: it is only read.
+	// Send is called from the Node's goroutine and must not block; what it loses
+	// is repeated. Data may be shared with other messages: it is only read.
 	Send   func(shardkit.Message) error
 	Late   bool // Propose is handed late votes; see Core.CollectLate
 	Queue  int  // messages that may wait. 0: 8192
@@ -88,7 +91,9 @@ type NodeStats struct {
 }
 
 // Node runs a Core: it gives it a goroutine, a clock, workers, a log and an
-// application. Its methods may be called from any goroutine.
+// application, and catches up by asking other Nodes. Its methods may be called
+// from any goroutine, Stats but not from functions that the Node itself calls on
+// its own (Send, Events).
 type Node struct {
 	cfg  NodeConfig
 	core *Core
@@ -188,7 +193,8 @@ func (n *Node) Close() {
 // never blocks and takes over msg; an error means that it was dropped.
 func (n *Node) Deliver(from shardkit.NodeID, msg []byte) error { return n.loop.Deliver(from, msg) }
 
-// Work tells that there is something to decide; see Core.Work.
+// Work tells that there is something to decide at the height the Node is at; see
+// Core.Work. For the heights after it Start.Work does.
 func (n *Node) Work() { n.loop.Post(func(now time.Duration) { n.core.Work(now) }) }
 
 // Stats returns the counters. It waits for the node's goroutine.

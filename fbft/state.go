@@ -7,12 +7,13 @@ import (
 	"github.com/shardkit/shardkit/internal/wire"
 )
 
-// Clone returns an independent copy. What is never changed once made
-// (committees, certificates, byte strings) is shared. Slices are copied because
-// they are appended to and changed in place; the latest vote and report because
-// their signatures are filled in later. A lock, a proposal, a report of a peer
-// is replaced, never changed.
+// Clone returns an independent copy, with the effects that were not drained yet.
+// Results of jobs handed out before may be given to both. What is never changed
+// once made (committees, certificates, byte strings) is shared.
 func (c *Core) Clone() *Core {
+	// Slices are copied because they are appended to and changed in place; the
+	// latest vote and report because their signatures are filled in later. A lock,
+	// a proposal, a report of a peer is replaced, never changed.
 	d := *c
 	d.ready = c.ready.clone()
 	// the boxes themselves went with *c
