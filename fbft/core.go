@@ -325,7 +325,7 @@ type Status struct {
 	Height   shardkit.Height
 	View     uint64 // entered
 	Reported uint64 // highest view reported; 0: none
-	Voter    bool // it may vote at this height
+	Voter    bool   // it may vote at this height
 	Decided  bool
 	Locked   bool // on a block prepared in LockView
 	LockView uint64
