@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/internal/wire"
@@ -192,14 +194,9 @@ func readSiblings(r *wire.Reader) ([]shardkit.Hash, error) {
 
 // hashShared is the number of leading bits that a and b share.
 func hashShared(a, b *shardkit.Hash) int {
-	for i := range a {
-		if x := a[i] ^ b[i]; x != 0 {
-			n := i * 8
-			for x&0x80 == 0 {
-				x <<= 1
-				n++
-			}
-			return n
+	for i := 0; i < len(a); i += 8 {
+		if x := binary.BigEndian.Uint64(a[i:]) ^ binary.BigEndian.Uint64(b[i:]); x != 0 {
+			return 8*i + bits.LeadingZeros64(x)
 		}
 	}
 	return 256

@@ -195,7 +195,8 @@ func (s *Stage) compute() (subtree, error) {
 			ch[i].leaf = leafOf(ch[i].key, e.value)
 		}
 	})
-	if err := s.state.shape.apply(&base, ch, parent.load); err != nil {
+	ch, err = s.state.shape.apply(&base, ch, parent.load)
+	if err != nil {
 		return subtree{}, err
 	}
 	s.tree = base

@@ -257,7 +257,7 @@ func (bed *benchBed) prove(b *testing.B) {
 	v, err := bed.state.View(bed.state.Version())
 	must(b, err)
 	var key []byte
-	sizes := make([]int, 0, 1<<20)
+	sizes := make([]int, 0, 1<<14) // more would only set off the garbage collector
 	b.ReportAllocs()
 	for b.Loop() {
 		key = benchKey(key, bed.r.IntN(*benchKeys))

@@ -113,7 +113,17 @@ func (h *nodeHasher) fold(leaves []treeLeaf, depth int) shardkit.Hash {
 	case 1:
 		return leaves[0].hash
 	}
-	n := treeCut(leaves, depth)
-	l, r := h.fold(leaves[:n], depth+1), h.fold(leaves[n:], depth+1)
-	return h.one(&l, &r)
+	first := &leaves[0].key
+	d := hashShared(first, &leaves[len(leaves)-1].key)
+	n := treeCut(leaves, d)
+	l, r := h.fold(leaves[:n], d+1), h.fold(leaves[n:], d+1)
+	sum := h.one(&l, &r)
+	for d--; d >= depth; d-- { // nodes with an empty side
+		if treeBit(first, d) {
+			sum = h.one(&shardkit.Hash{}, &sum)
+		} else {
+			sum = h.one(&sum, &shardkit.Hash{})
+		}
+	}
+	return sum
 }

@@ -235,7 +235,8 @@ func (s *State) prepare(v *stateVersion) error {
 	}
 	load := func(p shardkit.Hash, depth int) ([]treeLeaf, error) { return s.leavesAt(log, p, depth) }
 	tree := *v.next.tree
-	if err := s.shape.apply(&tree, ch, load); err != nil {
+	ch, err := s.shape.apply(&tree, ch, load)
+	if err != nil {
 		return err
 	}
 	if tree.hash != v.root {

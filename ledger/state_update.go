@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"slices"
 
 	"github.com/shardkit/shardkit"
@@ -18,7 +20,7 @@ type treeChange struct {
 	entry   int32 // index of the stage's entry
 }
 
-// apply makes the changes in s, the whole tree, and sorts them on the way.
+// apply makes the changes in s, the whole tree, and returns them in order.
 // Nothing that hangs on s is written to: it is copied where a change touches it
 // and shared else. The changes name each key once. After an error s is good for
 // nothing.
@@ -26,8 +28,8 @@ type treeChange struct {
 // The top of the tree is copied, what is below it is handed to the workers in
 // many more parts than there are workers, so that a slow one holds nobody up,
 // and then the top is hashed.
-func (t *treeShape) apply(s *subtree, ch []treeChange, load treeLoad) error {
-	t.sort(ch)
+func (t *treeShape) apply(s *subtree, ch []treeChange, load treeLoad) ([]treeChange, error) {
+	ch = t.sort(ch)
 	gone := false
 	for i := range ch {
 		gone = gone || ch[i].gone()
@@ -44,7 +46,7 @@ func (t *treeShape) apply(s *subtree, ch []treeChange, load treeLoad) error {
 	if err == nil {
 		t.close(&nodeHasher{}, s, 0, ch, gone)
 	}
-	return err
+	return ch, err
 }
 
 // treeTask is a subtree with the changes, sorted, that fall into it.
@@ -132,32 +134,52 @@ func treeMerge(out, old []treeLeaf, ch []treeChange) []treeLeaf {
 	return append(out, old...)
 }
 
-// sort sorts changes. Those that begin with the same byte are about the same
-// number, so they are gathered first and then sorted beside each other.
-func (t *treeShape) sort(ch []treeChange) {
-	if len(ch) < 1024 {
-		slices.SortFunc(ch, treeChangeCompare)
-		return
-	}
-	// A counting sort by the first byte: end is how many are not above it.
-	var end [256]int
-	for i := range ch {
-		end[ch[i].key[0]]++
-	}
-	for i := 1; i < len(end); i++ {
-		end[i] += end[i-1]
-	}
-	start := end
-	all := slices.Clone(ch)
-	for i := range all {
-		at := &start[all[i].key[0]]
-		*at--
-		ch[*at] = all[i]
-	}
-	t.each(len(end), 8, func(i int) { slices.SortFunc(ch[start[i]:end[i]], treeChangeCompare) })
+// treeOrder is the place of a change in order of the keys.
+type treeOrder struct {
+	first uint64 // bits of the key
+	at    int32  // index of the change
 }
 
-func treeChangeCompare(a, b treeChange) int { return bytes.Compare(a.key[:], b.key[:]) }
+// sort returns the changes in order. What is moved while it sorts are short
+// records, each change only once. Those that begin with the same byte are about
+// the same number, so they are gathered first and then sorted beside each
+// other.
+func (t *treeShape) sort(ch []treeChange) []treeChange {
+	var start [257]int // of those with each first byte, by a counting sort
+	for i := range ch {
+		start[int(ch[i].key[0])+1]++
+	}
+	for i := range 256 {
+		start[i+1] += start[i]
+	}
+	order, next := make([]treeOrder, len(ch)), start
+	for i := range ch {
+		k := &ch[i].key
+		order[next[k[0]]] = treeOrder{binary.BigEndian.Uint64(k[:]), int32(i)}
+		next[k[0]]++
+	}
+	compare := func(a, b treeOrder) int {
+		if a.first != b.first {
+			return cmp.Compare(a.first, b.first)
+		}
+		return bytes.Compare(ch[a.at].key[:], ch[b.at].key[:])
+	}
+	sorted := make([]treeChange, len(ch))
+	work := func(b int) {
+		slices.SortFunc(order[start[b]:start[b+1]], compare)
+		for i := start[b]; i < start[b+1]; i++ {
+			sorted[i] = ch[order[i].at]
+		}
+	}
+	if len(ch) < 1024 { // not worth a goroutine
+		for b := range 256 {
+			work(b)
+		}
+		return sorted
+	}
+	t.each(256, 8, work)
+	return sorted
+}
 
 // treeCount is the number of keys after an update, given that before it.
 func treeCount(before uint64, ch []treeChange) uint64 {
