@@ -187,15 +187,7 @@ func (s *Stage) compute() (subtree, error) {
 	if err != nil {
 		return subtree{}, err
 	}
-	ch := s.collect()
-	s.state.shape.each(len(ch), 64, func(i int) {
-		e := &s.entries.list[ch[i].entry]
-		ch[i].key = hashOf(e.name)
-		if e.value != nil {
-			ch[i].leaf = leafOf(ch[i].key, e.value)
-		}
-	})
-	ch, err = s.state.shape.apply(&base, ch, parent.load)
+	ch, err := s.state.shape.apply(&base, s.collect(), parent.load)
 	if err != nil {
 		return subtree{}, err
 	}
@@ -204,17 +196,33 @@ func (s *Stage) compute() (subtree, error) {
 	return s.tree, nil
 }
 
-// collect lists the entries that change something, as far as is known.
+// collect lists the entries that change something, as far as is known, with
+// their hashes.
 func (s *Stage) collect() []treeChange {
-	ch := make([]treeChange, 0, len(s.entries.list))
-	for i := range s.entries.list {
-		e := &s.entries.list[i]
+	ch := make([]treeChange, len(s.entries.list))
+	s.state.shape.each(len(ch), 64, func(i int) {
+		e, c := &s.entries.list[i], &ch[i]
 		same := e.known && (e.old == nil) == (e.value == nil) && bytes.Equal(e.old, e.value)
-		if e.change && !same {
-			ch = append(ch, treeChange{entry: int32(i)})
+		if !e.change || same {
+			c.entry = -1
+			return
 		}
+		c.entry, c.key = int32(i), hashOf(e.name)
+		if e.value != nil {
+			c.leaf = leafOf(c.key, e.value)
+		}
+	})
+	n := 0
+	for i := range ch {
+		if ch[i].entry < 0 {
+			continue
+		}
+		if n < i {
+			ch[n] = ch[i]
+		}
+		n++
 	}
-	return ch
+	return ch[:n]
 }
 
 // load is the treeLoad of the state as the stage shows it: what the store
