@@ -37,7 +37,7 @@ type undoLog struct {
 //	        undoRemoved: value, raw key
 const (
 	undoHeader = 1 + 1 + 8 + 32 + 4
-	undoLimit  = 1 << 31 // bytes of a record; its entries are found with 32 bits
+	undoLimit  = 1<<31 - 1 // bytes of a record; its entries are found with 32 bits
 )
 
 // What a key was before a commit.

@@ -37,7 +37,7 @@ var ErrClosed = errors.New("pebblestore: closed")
 
 // MaxBatch is the most bytes one Apply takes, keys, values and framing
 // together. A larger one is refused whole.
-const MaxBatch = 2 << 30
+const MaxBatch = 1<<31 - 1
 
 // Options are how a Store is opened. The zero value is what a validator
 // should use.
@@ -197,7 +197,7 @@ var errEmptyKey = errors.New("pebblestore: empty key")
 // fill puts the changes into the batch: deletes first.
 func fill(b *pebble.Batch, sets, deletes iter.Seq2[[]byte, []byte]) error {
 	room := func(n int) error {
-		if b.Len()+n > MaxBatch-64 { // 64: header and length fields
+		if n > MaxBatch-64-b.Len() { // 64: header and length fields
 			return fmt.Errorf("pebblestore: batch over %d bytes", MaxBatch)
 		}
 		return nil
