@@ -40,8 +40,8 @@ type Application interface {
 }
 
 // Archive is an Application that serves past heights to peers that lag by more
-// than the few that a Node remembers. Its method is called from the Node's
-// goroutine, up to sixteen times a question, and should be quick.
+// than the few that a Node remembers. Its method is called from one goroutine at a
+// time, beside those of the other methods.
 type Archive interface {
 	// Block returns the header and the commit certificate of a height.
 	Block(h shardkit.Height) (header []byte, ct *Certificate, ok bool)
@@ -109,6 +109,7 @@ type Node struct {
 	ended      []Decided // decided and not yet committed: at most one
 	judging    map[shardkit.Hash]*judgement
 	catchUp    catchUp
+	answering  answering
 	late       []*Certificate  // for the next proposal
 	height     context.Context // ends with the height
 	endHeight  context.CancelFunc
@@ -148,6 +149,7 @@ func NewNode(cfg NodeConfig) (*Node, error) {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.height, n.endHeight = context.WithCancel(n.ctx)
 	n.catchUp.init()
+	n.answering.waiting = make(map[shardkit.NodeID]shardkit.Height)
 	lc := loop.Config{Core: nodeLoop{n}, Effects: n.effects, Queue: cfg.Queue, Logger: cfg.Logger,
 		Send:     cfg.Send,
 		OnRefuse: n.refused,
@@ -220,7 +222,7 @@ func (l nodeLoop) Deliver(now time.Duration, from shardkit.NodeID, msg []byte) e
 		return l.n.core.Deliver(now, from, body)
 	case nodeAsk:
 		if len(body) == 8 {
-			l.n.answer(now, from, shardkit.Height(binary.BigEndian.Uint64(body)), maxTold)
+			l.n.answer(now, question{from: from, height: shardkit.Height(binary.BigEndian.Uint64(body)), most: maxTold})
 			return nil
 		}
 	case nodeTell:
@@ -270,7 +272,7 @@ func (n *Node) effects() loop.Effects {
 		n.validate(v)
 	}
 	for _, s := range e.Serve {
-		n.answer(n.core.now, s.To, s.Height, 1)
+		n.answer(n.core.now, question{from: s.To, height: s.Height, most: 1})
 	}
 	for _, b := range e.Behind {
 		tell(n.cfg.Events.Behind, b)

@@ -18,13 +18,7 @@ import (
 // that height on; if it is at work on it, it says so and again what it has said
 // there, and tells as soon as it knows. A timer, of Config.Resend, runs only for
 // the case that the one that was asked does not answer.
-const (
-	maxTold    = 16          // blocks of an answer
-	maxAnswer  = 256 << 10   // bytes after which an answer has no further block
-	maxKept    = 4 * maxTold // blocks that wait for their height
-	maxWaiting = 1024        // peers that wait for a height to end, but for members
-	maxRecent  = 32          // blocks remembered to answer with
-)
+const maxKept = 4 * maxTold // blocks that wait for their height
 
 // catchUp is what a Node knows of its own lag and that of others.
 type catchUp struct {
@@ -36,11 +30,6 @@ type catchUp struct {
 	expect  shardkit.Height
 	waiting bool   // for a timer
 	tries   uint64 // to get the body of the decided block
-
-	recent  []Decided                           // the latest blocks, ascending
-	queue   map[shardkit.NodeID]shardkit.Height // peers that want to know how a height ends
-	answers limiter
-	guests  limiter // of answers to nodes that have no part in this height
 
 	greetings greetings
 }
@@ -59,7 +48,6 @@ type told struct {
 func (u *catchUp) init() {
 	u.ahead = make(map[shardkit.NodeID]position)
 	u.debtors = make(map[shardkit.NodeID]bool)
-	u.queue = make(map[shardkit.NodeID]shardkit.Height)
 	u.greetings.heard = make(map[shardkit.NodeID]bool)
 }
 
@@ -86,17 +74,8 @@ func (n *Node) claimed(peer shardkit.NodeID, h shardkit.Height) {
 // moved begins a height with what is known of it, and tells those who wait how
 // the last one ended.
 func (n *Node) moved(now time.Duration, last Decided) {
+	n.keepRecent(last)
 	u := &n.catchUp
-	if len(u.recent) == maxRecent {
-		u.recent = slices.Delete(u.recent, 0, 1)
-	}
-	u.recent = append(u.recent, last)
-	for to, h := range u.queue {
-		if h == last.Height {
-			n.tell(to, &last)
-			delete(u.queue, to)
-		}
-	}
 	u.tries = 0
 	maps.DeleteFunc(u.ahead, func(_ shardkit.NodeID, p position) bool { return max(p.height, p.missed+1) <= n.core.height })
 	if len(u.ahead) == 0 {
@@ -213,86 +192,6 @@ func (n *Node) source(d Decided) (header []byte, from shardkit.NodeID) {
 		return t.header, from
 	}
 	return d.Known, from
-}
-
-// answer tells a peer how heights from h on ended, most of them at once, in one
-// message: parts would cross its next question. If it does not know that itself
-// it says where it is, and tells when it knows; or the peer is further on, which
-// is news here. No peer gets the same block again within a while. Strangers, who
-// are any number, are counted apart: they must not shut out members.
-func (n *Node) answer(now time.Duration, to shardkit.NodeID, h shardkit.Height, most int) {
-	u, member := &n.catchUp, n.core.knows(to)
-	allowed := &u.guests
-	if member {
-		allowed = &u.answers
-	}
-	if !allowed.allow(now, n.core.cfg.Resend/2, to, h) {
-		return
-	}
-	if h >= n.core.height {
-		n.tell(to)
-		if h == n.core.height {
-			n.core.remind(to)
-		}
-		// What is far ahead is not worth a place.
-		if _, ok := u.queue[to]; h < n.core.height+maxTold && (ok || member || len(u.queue) < maxWaiting) {
-			u.queue[to] = h
-		}
-		if member {
-			n.claimed(to, h)
-			n.seek()
-		}
-		return
-	}
-	var list []*Decided
-	for size := 0; len(list) < most && size < maxAnswer; h++ {
-		d := n.past(h)
-		if d == nil {
-			break
-		}
-		size += len(d.Header) + len(d.Certificate.Aggregate)
-		list = append(list, d)
-	}
-	allowed.raise(to, h-1)
-	n.tell(to, list...)
-}
-
-// past returns a block that is committed, nil if it is not to be had.
-func (n *Node) past(h shardkit.Height) *Decided {
-	if h >= n.core.height {
-		return nil
-	}
-	u := &n.catchUp
-	if k := len(u.recent) - int(n.core.height-h); k >= 0 {
-		return &u.recent[k]
-	}
-	archive, ok := n.cfg.App.(Archive)
-	if !ok {
-		return nil
-	}
-	header, ct, ok := archive.Block(h)
-	if !ok {
-		return nil
-	}
-	return &Decided{Height: h, Hash: ct.Block, Header: header, Certificate: ct}
-}
-
-// tell sends decided blocks, with how far this node is itself.
-func (n *Node) tell(to shardkit.NodeID, list ...*Decided) {
-	told := make([]told, len(list))
-	for i, d := range list {
-		told[i].header, told[i].cert = d.Header, d.Certificate
-	}
-	_ = n.cfg.Send(shardkit.Message{To: to, Class: shardkit.ClassSync,
-		Data: appendTold([]byte{nodeTell}, n.core.height, told)}) // the peer asks again
-}
-
-func appendTold(b []byte, top shardkit.Height, list []told) []byte {
-	b = wire.AppendU32(wire.AppendU64(b, uint64(top)), uint32(len(list)))
-	for _, t := range list {
-		b = t.cert.appendTo(wire.AppendBytes(b, t.header))
-	}
-	return b
 }
 
 // told takes an answer. The certificates are for the core to verify, each when

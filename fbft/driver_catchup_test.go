@@ -282,17 +282,16 @@ func TestStrangersDoNotStarveNodes(t *testing.T) {
 	})
 	node := c.nodes[0]
 	c.wait.Go(func() { _ = node.Run(context.Background()) })
-	question := binary.BigEndian.AppendUint64([]byte{ask}, 1)
 	for i := range uint32(5000) {
 		stranger := shardkit.NodeID{31: 1}
 		binary.BigEndian.PutUint32(stranger[8:], i)
-		if err := node.Deliver(stranger, question); err != nil {
+		if err := node.Deliver(stranger, question(1)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	member := shardkit.NodeID{2}
 	for range 3 {
-		if err := node.Deliver(member, question); err != nil {
+		if err := node.Deliver(member, question(1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -302,5 +301,92 @@ func TestStrangersDoNotStarveNodes(t *testing.T) {
 	c.close()
 	if answers[member] != 1 || len(answers) > 1025 {
 		t.Errorf("the member has %d answers, with the strangers %d nodes have any", answers[member], len(answers))
+	}
+}
+
+// gated is an Archive whose reads wait to be let go, one at a time.
+type gated struct {
+	*ledger
+	gate chan struct{}
+}
+
+func (g *gated) Block(h shardkit.Height) (header []byte, ct *fbft.Certificate, ok bool) {
+	<-g.gate
+	return g.ledger.Block(h)
+}
+
+// archived is a cluster of which node 0 has 80 blocks, the older ones of them
+// behind a gate. answered are the nodes that it sends answers to; commit is told
+// of its blocks.
+func archived(t *testing.T, commit func(c *cluster, d fbft.Decided)) (c *cluster, g *gated, answered chan shardkit.NodeID) {
+	t.Helper()
+	const tell = 2
+	g, answered = &gated{gate: make(chan struct{})}, make(chan shardkit.NodeID, 1000)
+	c = idleCluster(t, 4, counting(4), 80, func(i int, cfg *fbft.NodeConfig) {
+		patient(cfg)
+		cfg.Core.Resend = time.Millisecond
+		if i > 0 {
+			return
+		}
+		g.ledger = cfg.App.(*ledger)
+		g.commit = func(d fbft.Decided) { commit(c, d) }
+		cfg.App = g
+		send := cfg.Send
+		cfg.Send = func(m shardkit.Message) error {
+			if m.Data[0] == tell {
+				answered <- m.To
+			}
+			return send(m)
+		}
+	})
+	c.start()
+	return c, g, answered
+}
+
+// question asks a node how heights from h on ended.
+func question(h uint64) []byte { return binary.BigEndian.AppendUint64([]byte{1}, h) }
+
+// ask asks node 0, and returns when it has taken notice.
+func (c *cluster) ask(t *testing.T, from shardkit.NodeID, h uint64) {
+	t.Helper()
+	if err := c.nodes[0].Deliver(from, question(h)); err != nil {
+		t.Fatal(err)
+	}
+	c.nodes[0].Stats()
+}
+
+// TestSlowArchive: while old blocks are being read for somebody the node goes on.
+func TestSlowArchive(t *testing.T) {
+	c, g, _ := archived(t, func(c *cluster, d fbft.Decided) {
+		if d.Height == 40 {
+			_ = c.nodes[0].Deliver(shardkit.NodeID{2}, question(3))
+		}
+	})
+	defer c.close()
+	defer close(g.gate)
+	c.reach(t, 80)
+}
+
+// TestFairArchive: who asks again and again, ever further on, has one place in the
+// line, and strangers stand behind members.
+func TestFairArchive(t *testing.T) {
+	c, g, answered := archived(t, func(*cluster, fbft.Decided) {})
+	defer c.close()
+	c.reach(t, 80)
+	for len(answered) > 0 {
+		<-answered
+	}
+	greedy, modest, stranger := shardkit.NodeID{2}, shardkit.NodeID{3}, shardkit.NodeID{99}
+	c.ask(t, greedy, 1) // is being read
+	c.ask(t, stranger, 1)
+	for h := uint64(2); h < 12; h++ {
+		c.ask(t, greedy, h)
+	}
+	c.ask(t, modest, 1)
+	close(g.gate)
+	for k, want := range []shardkit.NodeID{greedy, greedy, modest, stranger} {
+		if got := <-answered; got != want {
+			t.Errorf("answer %d goes to %v, want %v", k, got, want)
+		}
 	}
 }
