@@ -544,7 +544,7 @@ type ReplicaStatus struct {
 	Leads     bool   // this node leads that view, and has announced a block
 	Seated    bool   // votes at the next height
 	Follows   bool   // fetches blocks from others
-	Pending   int    // transactions in the mempool
+	Pending   int    // transactions that wait
 	Weight    uint64 // of this node in the committee of the next height
 	Total     uint64 // of that committee
 }
@@ -556,7 +556,7 @@ func (c *Core) Status() (out []ReplicaStatus) {
 		if r.ready() {
 			st := r.consensus.Status()
 			s.Height, s.Committed, s.Epoch = r.tip.height, r.committed, r.tip.out.meta.Epoch
-			s.View, s.Follows, s.Pending = st.View, r.following, r.pool.Len()
+			s.View, s.Follows, s.Pending = st.View, r.following, r.queued()
 			s.Leads = st.Leader == c.cfg.Self && st.Height == r.tip.height+1 && r.announced()
 			i, ok := r.tip.out.committee.Index(c.cfg.Self)
 			s.Seated, s.Total = ok, r.tip.out.committee.Total()

@@ -102,6 +102,35 @@ func TestDoubleVote(t *testing.T) {
 	}
 }
 
+// TestEvidenceUnderLoad: who reports an offence pays nothing, and need not have
+// anything to pay with. The report has its place in a block all the same when
+// there are more transactions than blocks have room for, and no one else would
+// be admitted without a fee.
+func TestEvidenceUnderLoad(t *testing.T) {
+	var w *world
+	var liar int
+	w = newWorld(t, options{
+		seed: 57, shards: 2, nodes: 10, room: 2, pool: ledger.MempoolConfig{MinFee: 1, MaxCount: 8},
+		twist: doubleVotes(func() *simIdentity { return w.ids[liar] }),
+	})
+	homes := w.genesis.Homes()
+	for homes[w.ids[liar].node] != 1 {
+		liar++
+	}
+	banned := func() bool { return w.beacon() != nil && w.verdict(liar).Reason == estake.Banned }
+	require.True(t, w.net.RunUntil(banned, 5*time.Second), w.status())
+	require.Greater(t, w.beacon().pool.Len(), 2, "else there was room for it")
+	w.wallet.stopped = true
+	require.True(t, w.net.RunUntil(w.wallet.idle, 60*time.Second), w.status())
+	require.Empty(t, w.faults)
+	for _, id := range w.ids {
+		if r := w.nodes[id.node].replica(0); r != nil && r.seated() {
+			require.Zero(t, r.docket.Len(), "what was filed twice has gone")
+		}
+	}
+	require.True(t, w.audit().OK())
+}
+
 // TestEvidenceRefused: what does not prove that a slot's owner double-signed
 // in a shard and epoch of this chain punishes nobody.
 func TestEvidenceRefused(t *testing.T) {
@@ -175,6 +204,18 @@ func TestEvidenceRefused(t *testing.T) {
 		ev.Second.Signers.Set(1)
 	}))
 	refused(estake.ErrUnknown, shardkit.Hash{1}, epoch, good)
+
+	ahead := func(proof []byte) error {
+		key := beaconKey("somebody", 2)
+		tx, err := NewStaking(id, estake.Evidence{Slot: guilty, Epoch: epoch, Proof: proof}, 1, 0)
+		require.NoError(t, err)
+		tx.Sign(key)
+		raw, err := tx.AppendBinary(nil)
+		require.NoError(t, err)
+		_, _, errs := b.rules.admit(b.chain.State(), [][]byte{raw})
+		return errs[0]
+	}
+	require.ErrorContains(t, ahead(good), string(ledger.ReasonNonceHigh), "nobody could say yet whether it is true when its turn comes")
 
 	once := state()
 	require.NoError(t, report(guilty, epoch, good, once))

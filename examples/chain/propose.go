@@ -105,7 +105,7 @@ func (r *replica) work(now time.Duration) {
 // epoch that begins or can end, a step of the drawing, or the heartbeat.
 func (r *replica) hasWork(now time.Duration) bool {
 	t := r.tip
-	if r.pool.Len() > 0 || t.out.meta.Ends || r.core.wall(now) >= t.header.Time+uint64(r.core.cfg.Heartbeat/time.Millisecond) {
+	if r.queued() > 0 || t.out.meta.Ends || r.core.wall(now) >= t.header.Time+uint64(r.core.cfg.Heartbeat/time.Millisecond) {
 		return true
 	}
 	if r.draw != nil && (len(r.drawSet()) > 0 || len(r.drawOutput()) > 0) {
@@ -173,7 +173,7 @@ func (r *replica) candidate(now time.Duration) *candidate {
 		}
 	}
 	c.late = r.pickLate()
-	c.txs = r.pool.Select(int(p.MaxTransactions), int(p.MaxBody)/2, nil)
+	c.txs = r.pick()
 	if r.shard == 0 {
 		c.cert, c.set, c.output = r.tip.raw, r.drawSet(), r.drawOutput()
 		if len(c.set) > 0 && r.draw.Late(now) {
@@ -210,7 +210,9 @@ func (r *replica) onBuilt(now time.Duration, res builtResult) {
 		r.core.event(Event{Shard: r.shard, Kind: Refused, Err: fmt.Errorf("chain: left out of a block: %w", err)})
 	}
 	for _, d := range res.block.refused {
-		r.pool.Remove(d.id)
+		for _, q := range r.queues() {
+			q.Remove(d.id)
+		}
 	}
 	b := res.block
 	p := &proposal{hash: b.hash, header: &b.header, encoded: b.encoded, body: b.body, block: b}

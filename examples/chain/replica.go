@@ -61,6 +61,7 @@ type replica struct {
 	round      roundID
 	evaluating bool
 	pool       *ledger.Mempool
+	docket     *ledger.Mempool // evidence
 
 	blocks   []*proposal // of heights above the tip, in order of arrival
 	proposal proposing
@@ -148,7 +149,7 @@ func (r *replica) setup(now time.Duration, at *tip) error {
 			return err
 		}
 	}
-	r.pool = ledger.NewMempool(c.cfg.Pool)
+	r.pool, r.docket = ledger.NewMempool(c.cfg.Pool), ledger.NewMempool(ledger.MempoolConfig{MaxCount: maxDocket})
 	for d := range at.out.links {
 		r.relay.Included(now, shardkit.ShardID(d), at.out.links[d].Height)
 	}
@@ -235,15 +236,17 @@ func (r *replica) settleBlocks(t *tip) {
 	r.blocks = keep
 }
 
-// settlePool takes the block's transactions out of the mempool.
+// settlePool takes the block's transactions out of the queues.
 func (r *replica) settlePool(t *tip) {
-	r.pool.Committed(t.height, func(yield func(ledger.Address, ledger.Account) bool) {
-		for _, a := range t.out.accounts {
-			if !yield(a.addr, a.account) {
-				return
+	for _, q := range r.queues() {
+		q.Committed(t.height, func(yield func(ledger.Address, ledger.Account) bool) {
+			for _, a := range t.out.accounts {
+				if !yield(a.addr, a.account) {
+					return
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // publish hands the block's packets to the relay and notes what it linked.

@@ -195,7 +195,8 @@ const maxRehearsed = 8
 // rehearse executes staking transactions on a committed state, each by itself
 // and to no effect: what the rules of package estake refuse is refused at once,
 // with the reason, and the proofs of new slots have been verified before a block
-// is built. Of one whose turn has not come only the proofs are checked.
+// is built. Of one whose turn has not come only the proofs are checked; evidence
+// then is refused.
 func (r *rules) rehearse(st *ledger.Stage, txs []*ledger.Transaction, errs []error) error {
 	var m meta
 	if err := load(st, keyMeta, &m); err != nil {
@@ -214,7 +215,7 @@ func (r *rules) rehearse(st *ledger.Stage, txs []*ledger.Transaction, errs []err
 		var refused *ledger.TxError
 		_, err := r.executor.Execute(&ctx, ledger.NewOverlay(st), t, nil)
 		switch {
-		case errors.As(err, &refused) && refused.Reason == ledger.ReasonNonceHigh:
+		case errors.As(err, &refused) && refused.Reason == ledger.ReasonNonceHigh && !filesEvidence(t):
 			errs[i] = r.checkSlots(t)
 		case errors.As(err, &refused):
 			errs[i] = refused

@@ -382,7 +382,7 @@ func (r *replica) onAdmitted(now time.Duration, res admittedResult) {
 	for i, t := range res.txs {
 		err := res.errs[i]
 		if err == nil && !r.core.cfg.mutant.loses(t) {
-			err = r.pool.Add(t, res.accounts[i], r.tip.height+1)
+			err = r.queueOf(t).Add(t, res.accounts[i], r.tip.height+1)
 		}
 		if err == nil && res.wallet {
 			raw, _ := t.AppendBinary(nil)

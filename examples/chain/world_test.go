@@ -2,6 +2,7 @@ package chain
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
@@ -61,8 +62,10 @@ type options struct {
 	net      simnet.Config
 	stake    func(*estake.Params)                                         // changes the rules
 	twist    func(n *simNode, list []shardkit.Message) []shardkit.Message // makes liars
-	chunk    int                                                          // bytes of state in an answer
-	discard  bool                                                         // stores that are out of use
+	room     uint32                                                       // transactions of a block. 0: 256
+	pool     ledger.MempoolConfig
+	chunk    int  // bytes of state in an answer
+	discard  bool // stores that are out of use
 	mutant   mutant
 	who      int // the node that has the mutant; -1: all
 }
@@ -162,7 +165,7 @@ func newWorld(t testing.TB, opt options) *world {
 		Name: "sim", Time: wallStart, Seed: digest("genesis", opt.seed),
 		Params: Params{
 			Shards: uint32(opt.shards), EpochBlocks: opt.blocks, Deal: opt.deal, Policy: opt.policy, Stake: stake,
-			MaxTransactions: 256, MaxBody: 1 << 20, MaxDrift: 500, MaxRun: 8,
+			MaxTransactions: cmp.Or(opt.room, 256), MaxBody: 1 << 20, MaxDrift: 500, MaxRun: 8,
 			VDFBits: 256, VDFT: 64, VDFBound: 60_000, ShortDelay: true, DrawAfter: 2, DrawWindow: 8,
 		},
 	}
@@ -224,8 +227,8 @@ func (w *world) add(id *simIdentity, i int, follow bool) {
 			Genesis: w.genesis, Self: id.node, Signer: id.signer, Prove: id.vrf.Prove, Sign: id.sign, Scheme: w.scheme, Possession: w.possession,
 			Log: log, Wall: wallStart + uint64(w.net.Now()/time.Millisecond), Follow: follow,
 			Reporter:  beaconKey(fmt.Sprint("reporter ", w.opt.seed, "/", i), uint32(w.opt.shards)),
-			SyncBytes: w.opt.chunk,
-			Timeout:   800 * time.Millisecond, Heartbeat: 500 * time.Millisecond, Small: 256,
+			SyncBytes: w.opt.chunk, Pool: w.opt.pool,
+			Timeout: 800 * time.Millisecond, Heartbeat: 500 * time.Millisecond, Small: 256,
 			Open: func(s shardkit.ShardID, fresh bool) (ledger.Store, error) {
 				if disks[s] != nil && fresh {
 					w.old = append(w.old, Copy{id.node, s, disks[s]})
