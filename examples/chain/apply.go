@@ -33,6 +33,11 @@ type outcome struct {
 	included  []shardkit.Hash // ids of the transactions
 	delivered []shardkit.Hash // ids of the transfers credited from other shards
 	accounts  []touched       // accounts it may have changed, as they are after it
+
+	// For the ledger's indexes: what became of transactions and receipts.
+	content *ledger.Body
+	results []ledger.Result
+	arrived []ledger.Arrival
 }
 
 type touched struct {
@@ -81,6 +86,10 @@ func (r *rules) begin(stage *ledger.Stage, ctx ledger.Context, parentHash shardk
 	}
 	x.out.meta.Time = ctx.Time
 	x.ctx.Epoch = x.out.meta.Epoch
+	x.ctx.Report = func(list []ledger.Result) { x.out.results = list }
+	x.ctx.Arrived = func(rc *xshard.Receipt, res ledger.Result) {
+		x.out.arrived = append(x.out.arrived, ledger.Arrival{Receipt: *rc, Result: res})
+	}
 	err := x.stage.Set(keyRecent(ctx.Height-1), parentHash[:])
 	if err != nil {
 		return nil, x.discard(err)
@@ -130,7 +139,7 @@ func (x *execution) hop() (*ledger.Hop, error) {
 func (x *execution) items(it *items) error {
 	var start *ledger.Header
 	for i := range it.Links {
-		l, err := x.link(x.stage, x.in, &it.Links[i])
+		l, err := x.link(&x.ctx, x.stage, x.in, &it.Links[i])
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/shardkit/shardkit"
 	"github.com/shardkit/shardkit/estake"
@@ -357,19 +358,18 @@ func holdings(st *ledger.State) (sum uint64, err error) {
 // credited at its destination.
 func (a *audit) accepted(list []Transfer) {
 	for _, t := range list {
-		if a.height(t.Source, keyIncluded(t.ID)) == 0 {
+		if !a.anywhere(t.Source, func(f Fate) bool { return f.Included > 0 }, t.ID) {
 			a.fail(&a.report.AllAcceptedCommitted, "transfer %v is not in shard %d", t.ID, t.Source)
-		} else if t.Source != t.Dest && a.height(t.Dest, keyDelivered(t.ID)) == 0 {
+		} else if t.Source != t.Dest && !a.anywhere(t.Dest, func(f Fate) bool { return f.Delivered > 0 }, t.ID) {
 			a.fail(&a.report.AllAcceptedCommitted, "transfer %v is not credited in shard %d", t.ID, t.Dest)
 		}
 	}
 }
 
-func (a *audit) height(s shardkit.ShardID, key []byte) uint64 {
-	for _, c := range a.chains[s] {
-		if h := heightAt(c, key); h > 0 {
-			return h
-		}
-	}
-	return 0
+// anywhere reports whether some replica of a shard has what is asked for.
+func (a *audit) anywhere(s shardkit.ShardID, has func(Fate) bool, id shardkit.Hash) bool {
+	return slices.ContainsFunc(a.chains[s], func(c *ledger.Chain) bool {
+		f, err := fateOf(c, id)
+		return err == nil && has(f)
+	})
 }

@@ -108,6 +108,7 @@ func (r *rules) try(c *candidate, runs []run) (b *block, bad int, err error) {
 	if b.outcome, err = x.finish(); err != nil {
 		return nil, -1, err
 	}
+	b.outcome.content = &body
 	if b.body, err = body.AppendBinary(nil); err != nil {
 		return nil, -1, x.discard(err)
 	}
@@ -180,7 +181,7 @@ func (x *execution) culprit(c *candidate, runs []run) int {
 		if err != nil {
 			return -1
 		}
-		l, err := y.link(y.stage, y.in, &runs[i].Link)
+		l, err := y.link(&y.ctx, y.stage, y.in, &runs[i].Link)
 		if err == nil && x.shard == 0 {
 			err = y.crossLink(l)
 		}
@@ -299,6 +300,7 @@ func (r *rules) verify(s site, h *ledger.Header, encoded, body []byte) (*block, 
 	if err != nil {
 		return nil, err
 	}
+	out.content = &content
 	b := &block{outcome: out, body: body, header: x.header(s, h.Body, hop)}
 	b.header.Late = h.Late
 	if err := b.seal(); err != nil {

@@ -43,6 +43,7 @@ func TestGolden(t *testing.T) {
 		"packet":     {hex.EncodeToString((&packet{Useful: true, Batch: []byte{1}, Sets: []byte{2}}).encode()), "01" + "0000000101" + "0000000102"},
 		"find":       {hex.EncodeToString(Find(2, 3, []shardkit.Hash{{4}})), "09" + "00000002" + "03" + "0000000000000003" + "00000001" + "04" + hex.EncodeToString(make([]byte, 31))},
 		"holdings":   {hex.EncodeToString(Holdings(3, ledger.Address{4}, []ledger.Address{{5}})), "09" + "00000000" + "06" + "0000000000000003" + "00000002" + "04" + zero[:62] + "05" + zero[:62]},
+		"history":    {hex.EncodeToString(History(2, 3, ledger.Address{4}, &ledger.Move{Height: 5, Arrived: true, Place: 6})), "09" + "00000002" + "07" + "0000000000000003" + "04" + zero[:62] + "01" + "0000000000000005" + "01" + "00000006"},
 	} {
 		require.Equal(t, got[1], got[0], name)
 	}
@@ -116,7 +117,12 @@ func FuzzHop(f *testing.F) {
 // panic, and must not accept two readings of a prefix.
 func FuzzNotice(f *testing.F) {
 	f.Add(Watch(1))
-	f.Add(append(wire.AppendU32([]byte{protoNotice}, 1), noticeMembers, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+	head := func(kind uint8) []byte {
+		return wire.AppendU64(append(wire.AppendU32([]byte{protoNotice}, 1), kind), 0)
+	}
+	f.Add(append(head(noticeMembers), 0, 0, 0, 0))
+	f.Add(append(head(noticeFound), 0, 0, 0, 0))
+	f.Add(append(head(noticeHistory), 1, 0, 0, 0, 0))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if n, err := DecodeNotice(b); err == nil {
 			_, err := DecodeNotice(append(append([]byte(nil), b...), 0))
@@ -156,6 +162,7 @@ func FuzzDeliver(f *testing.F) {
 	}
 	f.Add(Watch(shard))
 	f.Add(Holdings(1, ledger.Address{}, []ledger.Address{{}}))
+	f.Add(History(shard, 1, ledger.Address{}, nil))
 	b, _ := Submit(shard, 1, []ledger.Transaction{{}})
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {

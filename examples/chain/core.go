@@ -61,6 +61,7 @@ type Config struct {
 	Heartbeat time.Duration // an idle shard makes a block this often. 0: 2 s
 	Timeout   time.Duration // of consensus view 0. 0: 2 s
 	Poll      time.Duration // of other shards for missing packets. 0: 500 ms
+	History   bool          // keep the histories of accounts, for wallets to ask; blocks are written more slowly
 	Undo      int           // versions of the state that can be served to joiners. 0: 256
 	SyncBytes int           // of state asked for in one answer. 0: 512 KiB
 	Pool      ledger.MempoolConfig

@@ -36,6 +36,7 @@ type NodeConfig struct {
 	Bootstrap []kad.Contact       // a few nodes to begin with; none at the very first
 	Discard   bool                // remove the stores of replicas that are gone, when they cannot serve as evidence any more
 	Follow    bool                // not in the genesis: join as an observer of the beacon, and take seats as they come
+	History   bool                // keep the histories of accounts, see Config
 	Pool      *loop.Pool          // workers; may be shared between nodes of a process. nil: an own one
 
 	// Tune may change what Core offers beyond the above: timings and limits.
@@ -151,6 +152,7 @@ func (n *Node) assemble(held []shardkit.ShardID, records [][]byte) error {
 		Genesis: cfg.Genesis, Self: id.ID(), Signer: id.Voting, Prove: id.Prove, Sign: id.Sign, Scheme: id.Scheme, Batch: id.Batch,
 		Reporter: id.Reporter(cfg.Genesis.Params.Shards),
 		Open:     n.open, Held: held, Log: records, Wall: uint64(time.Now().UnixMilli()), Follow: cfg.Follow,
+		History: cfg.History,
 	}
 	if cfg.Find {
 		core.Kad = &kad.Config{

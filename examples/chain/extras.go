@@ -9,7 +9,7 @@ import (
 )
 
 // What a block leaves in the store beside the ledger's own: the packets for
-// other shards, and where transactions and deliveries are found.
+// other shards, what its votes rest on, and the hop of an epoch.
 
 // extraPrefix is where ledger.Chain keeps extra pairs in its store.
 const extraPrefix = "x/"
@@ -20,9 +20,6 @@ func keyPacket(dest shardkit.ShardID, h shardkit.Height) []byte {
 	b := binary.BigEndian.AppendUint32([]byte("p/"), uint32(dest))
 	return binary.BigEndian.AppendUint64(b, uint64(h))
 }
-
-func keyIncluded(id shardkit.Hash) []byte  { return append([]byte("t/"), id[:]...) }
-func keyDelivered(id shardkit.Hash) []byte { return append([]byte("d/"), id[:]...) }
 
 // keyHop finds an epoch's hop, for state sync.
 func keyHop(e shardkit.Epoch) []byte {
@@ -42,18 +39,11 @@ func decodeHop(b []byte) (h statesync.Hop, err error) {
 
 // extras lists the pairs that are committed with a block.
 func (t *tip) extras(own shardkit.ShardID) []pair {
-	h := binary.BigEndian.AppendUint64(nil, uint64(t.height))
-	out := make([]pair, 0, len(t.out.packets)+len(t.out.included)+len(t.out.delivered)+1)
+	out := make([]pair, 0, len(t.out.packets)+2)
 	for d := range t.out.packets {
 		if shardkit.ShardID(d) != own {
 			out = append(out, pair{keyPacket(shardkit.ShardID(d), t.height), t.out.packets[d].encode()})
 		}
-	}
-	for _, id := range t.out.included {
-		out = append(out, pair{keyIncluded(id), h})
-	}
-	for _, id := range t.out.delivered {
-		out = append(out, pair{keyDelivered(id), h})
 	}
 	if len(t.archive) > 0 {
 		out = append(out, pair{keyArchive(t.height), encodeArchive(t.archive)})

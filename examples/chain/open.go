@@ -74,7 +74,10 @@ func (r *rules) openChain(store ledger.Store, undo int, genesis bool) (res opene
 }
 
 func (r *rules) chainConfig(undo int) ledger.ChainConfig {
-	return ledger.ChainConfig{Chain: r.id, Shard: r.shard, State: ledger.StateConfig{Prefix: []byte("s/"), Undo: undo}}
+	return ledger.ChainConfig{
+		Chain: r.id, Shard: r.shard, State: ledger.StateConfig{Prefix: []byte("s/"), Undo: undo},
+		Transactions: true, Accounts: r.history,
+	}
 }
 
 // inspect reads from a committed state what the core wants to know of it: the

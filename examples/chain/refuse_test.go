@@ -126,7 +126,7 @@ func TestForeignLink(t *testing.T) {
 			require.NoError(t, err)
 			l.Headers, l.Batches, l.Cert = append(l.Headers, p.Header), append(l.Batches, pk.Batch), p.Cert
 		}
-		_, err := to.rules.link(res.chain.State().Begin(), new(xshard.Inbox), l)
+		_, err := to.rules.link(new(ledger.Context), res.chain.State().Begin(), new(xshard.Inbox), l)
 		return err
 	}
 	require.NoError(t, link(packets[0], packets[1]))

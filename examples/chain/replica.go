@@ -62,6 +62,7 @@ type replica struct {
 	evaluating bool
 	pool       *ledger.Mempool
 	docket     *ledger.Mempool // evidence
+	asked      int             // jobs for wallets under way
 
 	blocks   []*proposal // of heights above the tip, in order of arrival
 	proposal proposing
@@ -100,7 +101,7 @@ func newReplica(c *Core, s shardkit.ShardID) *replica {
 		core: c, shard: s, life: c.lives, credited: map[shardkit.Height]fbft.Bitmap{},
 		rules: newRules(c.id, s, c.cfg.Genesis, c.cfg.Scheme, c.cfg.Possession, c.cfg.mutant),
 	}
-	r.rules.batch = c.cfg.Batch
+	r.rules.batch, r.rules.history = c.cfg.Batch, c.cfg.History
 	return r
 }
 
@@ -284,7 +285,8 @@ func (r *replica) wasMember(t *tip) bool {
 // commit writes the oldest decided block: block, state, indexes in one batch.
 func (r *replica) commit() {
 	t := r.queue[0]
-	chain, rules, store, extra, stage := r.chain, r.rules, r.store, t.extras(r.shard), t.out.stage
+	chain, rules, store, extra := r.chain, r.rules, r.store, t.extras(r.shard)
+	done := &ledger.Executed{Stage: t.out.stage, Body: t.out.content, Results: t.out.results, Arrived: t.out.arrived}
 	r.job("ledger.commit", len(t.body), func() any {
 		b := &ledger.Block{Header: *t.header, Body: t.body, Certificate: t.raw}
 		if err := rules.spoil(b, store); err != nil {
@@ -293,7 +295,7 @@ func (r *replica) commit() {
 		if err := rules.dropArchive(chain, store, t.header); err != nil {
 			return committedResult{t, err}
 		}
-		return committedResult{t, chain.Commit(b, stage, func(yield func(k, v []byte) bool) {
+		return committedResult{t, chain.CommitExecuted(b, done, func(yield func(k, v []byte) bool) {
 			for _, p := range extra {
 				if !yield(p.key, p.value) {
 					return

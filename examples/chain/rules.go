@@ -35,6 +35,7 @@ type rules struct {
 
 	possession Possession
 	executor   ledger.Executor
+	history    bool // accounts' histories are kept
 
 	mu         sync.Mutex
 	committees map[shardkit.Hash]*fbft.Committee // by hash of the encoded seats
@@ -57,6 +58,7 @@ func newRules(id shardkit.Hash, shard shardkit.ShardID, g *Genesis, scheme Schem
 	}
 	kinds := ledger.Kinds{ledger.KindTransfer: ledger.Transfer{}}
 	if shard == 0 {
+		kinds[receiptFees] = feePool{}
 		kinds[KindStaking] = &Staking{Params: g.Params.Stake, CheckSlot: r.checkSlot, CheckEvidence: r.checkEvidence, mutant: m}
 	}
 	r.executor = kinds
@@ -146,7 +148,7 @@ func (r *rules) remember(digest shardkit.Hash) {
 // link applies a Link to a stage: checks headers, certificate and receipts,
 // credits the receipts, and moves the source's linkState. It returns the ids
 // of the receipts and, if the run begins an epoch of the beacon, its header.
-func (r *rules) link(s ledger.KV, in *xshard.Inbox, l *Link) (*linked, error) {
+func (r *rules) link(ctx *ledger.Context, s ledger.KV, in *xshard.Inbox, l *Link) (*linked, error) {
 	if l.Source == r.shard || uint32(l.Source) >= r.genesis.Params.Shards {
 		return nil, invalid("link to shard %d", l.Source)
 	}
@@ -172,7 +174,7 @@ func (r *rules) link(s ledger.KV, in *xshard.Inbox, l *Link) (*linked, error) {
 			return nil, invalid("link to shard %d height %d: %v", l.Source, h.Height, err)
 		}
 		out.late = append(out.late, late...)
-		if err := r.credit(s, in, h, l.Batches[i], out); err != nil {
+		if err := r.credit(ctx, s, in, h, l.Batches[i], out); err != nil {
 			return nil, err
 		}
 		last = h
@@ -228,7 +230,7 @@ func (r *rules) step(st *linkState, h *ledger.Header, first bool) error {
 }
 
 // credit takes a header's receipts for this shard.
-func (r *rules) credit(s ledger.KV, in *xshard.Inbox, h *ledger.Header, raw []byte, out *linked) error {
+func (r *rules) credit(ctx *ledger.Context, s ledger.KV, in *xshard.Inbox, h *ledger.Header, raw []byte, out *linked) error {
 	var b xshard.Batch
 	if err := b.UnmarshalBinary(raw); err != nil {
 		return invalid("receipts of shard %d: %v", h.Shard, err)
@@ -244,7 +246,7 @@ func (r *rules) credit(s ledger.KV, in *xshard.Inbox, h *ledger.Header, raw []by
 	}
 	for i := range b.Receipts {
 		rc := &b.Receipts[i]
-		if err := r.take(s, rc); err != nil {
+		if err := r.take(ctx, s, rc); err != nil {
 			return err
 		}
 	}
@@ -256,12 +258,25 @@ func (r *rules) credit(s ledger.KV, in *xshard.Inbox, h *ledger.Header, raw []by
 // the beacon's pool. It stands beside ledger's own kinds.
 const receiptFees = uint8(128)
 
+// feePool is where they go: it executes nothing and receives those receipts.
+type feePool struct{}
+
+// Execute implements ledger.Executor.
+func (feePool) Execute(_ *ledger.Context, _ ledger.KV, tx *ledger.Transaction, _ *xshard.Outbox) (ledger.Result, error) {
+	return ledger.Result{}, &ledger.TxError{ID: tx.ID(), Reason: ledger.ReasonKind}
+}
+
+// Receive implements ledger.Receiver.
+func (feePool) Receive(_ *ledger.Context, s ledger.KV, rc *xshard.Receipt, _ *xshard.Outbox) (ledger.Result, error) {
+	return ledger.Result{}, addU64(s, keyPool, rc.Amount)
+}
+
 // take applies one receipt. It fails only if the store does. How many were
 // applied is counted beside the inbox, which counts what was taken in: an audit
 // compares the two.
-func (r *rules) take(s ledger.KV, rc *xshard.Receipt) error {
+func (r *rules) take(ctx *ledger.Context, s ledger.KV, rc *xshard.Receipt) error {
 	for range r.times(rc) {
-		if err := credit(s, rc); err != nil {
+		if err := ledger.Receive(ctx, s, rc, r.executor, nil); err != nil {
 			return err
 		}
 		if err := addU64(s, keyCredited(rc.Source), 1); err != nil {
@@ -269,13 +284,6 @@ func (r *rules) take(s ledger.KV, rc *xshard.Receipt) error {
 		}
 	}
 	return nil
-}
-
-func credit(s ledger.KV, rc *xshard.Receipt) error {
-	if rc.Kind == receiptFees {
-		return addU64(s, keyPool, rc.Amount)
-	}
-	return ledger.Credit(s, rc)
 }
 
 // loadLink reads how far a source has been linked; before the first link that

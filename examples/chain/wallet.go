@@ -22,6 +22,7 @@ const (
 	walletMembers                   // answered by noticeMembers
 	walletAccounts                  // addresses; answered by noticeAccounts
 	walletHoldings                  // an account and validators; answered by noticeHoldings
+	walletHistory                   // an account and a line; answered by noticeHistory
 )
 
 const (
@@ -31,6 +32,7 @@ const (
 	noticeMembers
 	noticeAccounts
 	noticeHoldings
+	noticeHistory
 )
 
 // Limits of the wallet protocol.
@@ -38,13 +40,13 @@ const (
 	MaxSubmit   = 512 // transactions of a request
 	MaxFind     = 512 // ids of a request
 	maxWatchers = 32  // of a replica; a newcomer takes the oldest one's place
-	maxAdmit    = 64  // admission jobs of a replica at a time
+	maxAdmit    = 64  // jobs for wallets of a replica at a time
+	maxReason   = 64  // bytes of a refusal's reason
 )
 
 // wallets are those who watch.
 type wallets struct {
 	watching []watcher
-	admit    int // jobs under way
 }
 
 type watcher struct {
@@ -112,18 +114,15 @@ func walletHead(shard shardkit.ShardID, kind uint8, request uint64) []byte {
 // Notice is what a node tells a wallet.
 type Notice struct {
 	Shard    shardkit.ShardID
-	Request  uint64            // of Submit or Find that this answers
+	Request  uint64            // that this answers
 	Admitted []string          // one for each transaction of Submit: empty if admitted, else the reason
 	Found    []Fate            // one for each id of Find
 	Accounts []ledger.Account  // one for each address of Accounts
 	Holdings []estake.Position // one for each validator of Holdings
 	Members  []shardkit.NodeID // the committee of the shard's next block
+	Page     *Page             // of History
 	Block    *BlockNotice
 }
-
-// Fate is where a transaction stands in a shard: the height that included it
-// and the height that credited it here, 0 if neither.
-type Fate struct{ Included, Delivered shardkit.Height }
 
 // BlockNotice tells what a durable block holds.
 type BlockNotice struct {
@@ -143,12 +142,10 @@ func DecodeNotice(b []byte) (*Notice, error) {
 	switch kind {
 	case noticeAdmitted:
 		for range r.Count(MaxSubmit, 4) {
-			n.Admitted = append(n.Admitted, string(r.Bytes(64)))
+			n.Admitted = append(n.Admitted, string(r.Bytes(maxReason)))
 		}
 	case noticeFound:
-		for range r.Count(MaxFind, 16) {
-			n.Found = append(n.Found, Fate{shardkit.Height(r.U64()), shardkit.Height(r.U64())})
-		}
+		n.Found = decodeFates(r)
 	case noticeAccounts:
 		for range r.Count(MaxFind, 16) {
 			n.Accounts = append(n.Accounts, ledger.Account{Nonce: r.U64(), Balance: r.U64()})
@@ -161,6 +158,8 @@ func DecodeNotice(b []byte) (*Notice, error) {
 		for range r.Count(MaxSeats, 32) {
 			n.Members = append(n.Members, r.Array32())
 		}
+	case noticeHistory:
+		n.Page = decodePage(r)
 	case noticeBlock:
 		n.Block = &BlockNotice{Height: shardkit.Height(r.U64()), Epoch: shardkit.Epoch(r.U64())}
 		n.Block.Included = readHashes(r)
@@ -203,6 +202,8 @@ func (r *replica) wallet(now time.Duration, from shardkit.NodeID, body []byte) e
 		return r.submit(from, request, rd)
 	case walletFind, walletAccounts, walletHoldings:
 		return r.lookUp(from, kind, request, rd)
+	case walletHistory:
+		return r.history(from, request, rd)
 	case walletWatch, walletMembers:
 		if err := rd.Close(); err != nil {
 			return fmt.Errorf("chain: wallet: %w", err)
@@ -284,10 +285,10 @@ var errBusy = errors.New("chain: too many transactions at once")
 
 // admit checks signatures and reads the senders' accounts.
 func (r *replica) admit(from shardkit.NodeID, request uint64, wallet bool, raw [][]byte) error {
-	if r.core.wallets.admit >= maxAdmit {
+	if r.asked >= maxAdmit {
 		return errBusy
 	}
-	r.core.wallets.admit++
+	r.asked++
 	rules, state := r.rules, r.chain.State()
 	r.job("tx.admit", len(raw), func() any {
 		res := admittedResult{from: from, request: request, wallet: wallet}
@@ -376,7 +377,7 @@ func readState(state *ledger.State, read func(*ledger.Stage) error) (err error) 
 // onAdmitted puts what is good into the mempool, tells the wallet, and passes
 // the news on to the other members.
 func (r *replica) onAdmitted(now time.Duration, res admittedResult) {
-	r.core.wallets.admit--
+	r.asked--
 	var fresh [][]byte
 	reasons := wire.AppendU32(nil, uint32(len(res.txs)))
 	for i, t := range res.txs {
@@ -424,103 +425,4 @@ func reasonOf(err error) string {
 		return string(te.Reason)
 	}
 	return "malformed"
-}
-
-// lookUp answers a wallet's question from the store, in a job.
-func (r *replica) lookUp(from shardkit.NodeID, kind uint8, request uint64, rd *wire.Reader) error {
-	n := rd.Count(MaxFind, 32)
-	keys := make([][32]byte, n)
-	for i := range keys {
-		keys[i] = rd.Array32()
-	}
-	if err := rd.Close(); err != nil {
-		return fmt.Errorf("chain: wallet: %w", err)
-	}
-	if r.core.wallets.admit >= maxAdmit {
-		return errBusy
-	}
-	r.core.wallets.admit++
-	chain, state := r.chain, r.chain.State()
-	r.job("ledger.find", n, func() any {
-		res := foundResult{to: from, request: request}
-		err := readState(state, func(st *ledger.Stage) (err error) {
-			switch kind {
-			case walletFind:
-				res.kind, res.data = noticeFound, findFates(chain, keys)
-			case walletAccounts:
-				res.kind = noticeAccounts
-				res.data, err = readAccounts(st, keys)
-			case walletHoldings:
-				res.kind = noticeHoldings
-				res.data, err = readHoldings(st, keys)
-			}
-			return err
-		})
-		if err != nil {
-			res.kind = 0
-		}
-		return res
-	})
-	return nil
-}
-
-// findFates says where transactions stand.
-func findFates(chain *ledger.Chain, ids [][32]byte) []byte {
-	b := wire.AppendU32(nil, uint32(len(ids)))
-	for _, id := range ids {
-		b = wire.AppendU64(wire.AppendU64(b, heightAt(chain, keyIncluded(id))), heightAt(chain, keyDelivered(id)))
-	}
-	return b
-}
-
-func readAccounts(st ledger.KV, list [][32]byte) ([]byte, error) {
-	b := wire.AppendU32(nil, uint32(len(list)))
-	for _, a := range list {
-		acc, err := ledger.GetAccount(st, a)
-		if err != nil {
-			return nil, err
-		}
-		b = wire.AppendU64(wire.AppendU64(b, acc.Nonce), acc.Balance)
-	}
-	return b, nil
-}
-
-// readHoldings says what an account, the first of the list, has with the
-// validators that follow.
-func readHoldings(st ledger.KV, list [][32]byte) ([]byte, error) {
-	if len(list) == 0 {
-		return wire.AppendU32(nil, 0), nil
-	}
-	b := wire.AppendU32(nil, uint32(len(list)-1))
-	for _, v := range list[1:] {
-		p, err := estake.Holding(st, v, list[0])
-		if err != nil {
-			return nil, err
-		}
-		b = wire.AppendU64(wire.AppendU64(wire.AppendU64(b, p.Plain), p.Compound), p.Rewards)
-	}
-	return b, nil
-}
-
-type foundResult struct {
-	to      shardkit.NodeID
-	kind    uint8 // 0: the store failed, no answer
-	request uint64
-	data    []byte
-}
-
-func (r *replica) onFound(res foundResult) {
-	r.core.wallets.admit--
-	if res.kind != 0 {
-		r.notice(res.to, shardkit.ClassBlock, res.kind, res.request, res.data)
-	}
-}
-
-// heightAt reads a height from an index; 0 if it is not there.
-func heightAt(c *ledger.Chain, key []byte) uint64 {
-	b, ok, err := c.Get(key)
-	if err != nil || !ok || len(b) != 8 {
-		return 0
-	}
-	return wire.NewReader(b).U64()
 }

@@ -65,6 +65,7 @@ type options struct {
 	room     uint32                                                       // transactions of a block. 0: 256
 	pool     ledger.MempoolConfig
 	chunk    int  // bytes of state in an answer
+	history  bool // of accounts
 	discard  bool // stores that are out of use
 	mutant   mutant
 	who      int // the node that has the mutant; -1: all
@@ -227,7 +228,7 @@ func (w *world) add(id *simIdentity, i int, follow bool) {
 			Genesis: w.genesis, Self: id.node, Signer: id.signer, Prove: id.vrf.Prove, Sign: id.sign, Scheme: w.scheme, Possession: w.possession,
 			Log: log, Wall: wallStart + uint64(w.net.Now()/time.Millisecond), Follow: follow,
 			Reporter:  beaconKey(fmt.Sprint("reporter ", w.opt.seed, "/", i), uint32(w.opt.shards)),
-			SyncBytes: w.opt.chunk, Pool: w.opt.pool,
+			SyncBytes: w.opt.chunk, Pool: w.opt.pool, History: w.opt.history,
 			Timeout: 800 * time.Millisecond, Heartbeat: 500 * time.Millisecond, Small: 256,
 			Open: func(s shardkit.ShardID, fresh bool) (ledger.Store, error) {
 				if disks[s] != nil && fresh {

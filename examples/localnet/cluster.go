@@ -117,7 +117,7 @@ func (c *cluster) startNode(m *member) error {
 	d := newDisk()
 	n, err := chain.StartNode(chain.NodeConfig{
 		Genesis: c.setup.genesis, Identity: m.identity, Dir: m.dir, Addr: m.addr, Follow: m.follow,
-		Find: true, Bootstrap: c.bootstrap(m),
+		Find: true, Bootstrap: c.bootstrap(m), History: c.o.history > 0,
 		Store: storeOptions(d), LogFS: logDisk{d}, Pool: c.pool,
 		Logger: c.log.With("node", m.identity.ID()),
 		Events: func(_ time.Duration, e chain.Event) { c.note(m, e) },

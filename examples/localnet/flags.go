@@ -23,6 +23,7 @@ type options struct {
 	data        string
 	kill        bool
 	join        bool
+	history     int
 	json        string
 	verbose     bool
 }
@@ -45,6 +46,7 @@ func parse(args []string) (*options, error) {
 	f.StringVar(&o.data, "data", "", "data directory, kept and continued; empty: a temporary one")
 	f.BoolVar(&o.kill, "kill", false, "cut off a validator, and later a leader, and restart them")
 	f.BoolVar(&o.join, "join", false, "a validator joins by a staking transaction: its fresh node syncs, gets a seat and signs")
+	f.IntVar(&o.history, "history", 0, "keep the histories of accounts, and show so many moves of one at the end; 0: neither")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to this file; -: standard output")
 	f.BoolVar(&o.verbose, "v", false, "log what the nodes do, to standard error")
 	if err := f.Parse(args); err != nil {
@@ -73,6 +75,7 @@ func (o *options) check() error {
 		between("epochs", o.epochs, 1, 10_000),
 		between("epoch-blocks", o.epochBlocks, 12, 100_000),
 		between("rate", o.rate, 0, 1_000_000),
+		between("history", o.history, 0, 10_000),
 	} {
 		if err != nil {
 			return err

@@ -79,8 +79,10 @@ func run(o *options) (bool, error) {
 	r := &runner{o: o, c: c, w: w, screen: newScreen(o)}
 	err = r.walk()
 	drained := r.drain()
-	err = errors.Join(err, w.close())
+	told, herr := r.history()
+	err = errors.Join(err, herr, w.close())
 	rep := r.report(drained)
+	rep.History = told
 	if cerr := c.closeAll(); err == nil {
 		err = cerr
 	}
@@ -193,6 +195,14 @@ func (r *runner) drain() bool {
 	}
 	r.screen.say("%d transfers have no receipt after %v", r.w.pending(), drainLimit)
 	return r.w.pending() == 0
+}
+
+// history asks for what -history wants to know; nil if nothing.
+func (r *runner) history() (*history, error) {
+	if r.o.history == 0 {
+		return nil, nil
+	}
+	return r.w.history(r.o.history)
 }
 
 // addresses are where the nodes listen.

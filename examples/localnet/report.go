@@ -54,6 +54,7 @@ type report struct {
 		Count  int   `json:"count"`
 	} `json:"statesync"`
 	Join       *joining      `json:"join,omitempty"`
+	History    *history      `json:"history,omitempty"`
 	Drained    bool          `json:"drained"`
 	RSS        uint64        `json:"rss_bytes"`
 	Seconds    float64       `json:"seconds"`
@@ -240,6 +241,9 @@ func (rep *report) text(w io.Writer) {
 	p("  faults        %d kills; the largest weight in a committee was %.1f %%", rep.Kills, 100*rep.LargestWeight)
 	if j := rep.Join; j != nil {
 		p("  joined        epoch %d, shard %d, signed %d blocks; staked in block %d of the beacon", j.Epoch, j.Shard, j.Signed, j.Staked)
+	}
+	if rep.History != nil {
+		rep.History.text(w)
 	}
 	p("  memory        %.0f MiB at most", float64(rep.RSS)/(1<<20))
 	p("  delay         %s: far too short to keep a real attacker from the randomness", rep.VDFDelay)

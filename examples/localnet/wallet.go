@@ -33,7 +33,8 @@ type wallet struct {
 	byShard  [][]*account
 	requests map[uint64][]*transfer
 	asked    map[uint64][]*account // questions for accounts
-	unknown  int                   // accounts whose nonce is not known yet
+	answers  map[uint64]chan<- *chain.Notice
+	unknown  int // accounts whose nonce is not known yet
 	request  uint64
 	flying   map[shardkit.Hash]*transfer
 	staking  *staking // nil: none
@@ -90,7 +91,8 @@ func newWallet(s *setup, o *options, start map[shardkit.NodeID]string, dir strin
 	seed := secret(o.seed, "wallet", 0)
 	w := &wallet{
 		genesis: s.genesis, id: s.genesis.ID(), accounts: s.accounts, cross: o.cross, rate: o.rate,
-		rng: rand.New(rand.NewPCG(o.seed, 1)), requests: map[uint64][]*transfer{}, asked: map[uint64][]*account{}, unknown: len(s.accounts), flying: map[shardkit.Hash]*transfer{},
+		rng: rand.New(rand.NewPCG(o.seed, 1)), requests: map[uint64][]*transfer{}, asked: map[uint64][]*account{}, answers: map[uint64]chan<- *chain.Notice{},
+		unknown: len(s.accounts), flying: map[shardkit.Hash]*transfer{},
 		members: make([][]shardkit.NodeID, o.shards), byShard: make([][]*account, o.shards),
 		window: 2400 * o.shards, quit: make(chan struct{}),
 	}
@@ -418,6 +420,10 @@ func (w *wallet) handle(msg []byte) {
 		}
 	}
 	w.staking.handle(n)
+	if answer := w.answers[n.Request]; answer != nil {
+		delete(w.answers, n.Request)
+		answer <- n
+	}
 	if list := w.asked[n.Request]; len(list) == len(n.Accounts) {
 		delete(w.asked, n.Request)
 		for i, a := range list {
