@@ -62,7 +62,8 @@ type replica struct {
 	evaluating bool
 	pool       *ledger.Mempool
 	docket     *ledger.Mempool // evidence
-	asked      int             // jobs for wallets under way
+	recent     recentAccounts
+	asked      int // jobs for wallets under way
 
 	blocks   []*proposal // of heights above the tip, in order of arrival
 	proposal proposing
@@ -118,6 +119,7 @@ func (r *replica) setup(now time.Duration, at *tip) error {
 	c := r.core
 	var err error
 	r.tip, r.committed = at, at.height
+	r.recent.begin(at.height)
 	r.consensus, err = fbft.New(fbft.Config{
 		Chain: c.id, Shard: r.shard, Self: c.cfg.Self, Signer: c.cfg.Signer,
 		BaseTimeout: c.cfg.Timeout, Log: c.log.votes[r.shard],
@@ -239,6 +241,7 @@ func (r *replica) settleBlocks(t *tip) {
 
 // settlePool takes the block's transactions out of the queues.
 func (r *replica) settlePool(t *tip) {
+	r.recent.add(t.out.accounts)
 	for _, q := range r.queues() {
 		q.Committed(t.height, func(yield func(ledger.Address, ledger.Account) bool) {
 			for _, a := range t.out.accounts {

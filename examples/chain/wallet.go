@@ -291,7 +291,7 @@ func (r *replica) admit(from shardkit.NodeID, request uint64, wallet bool, raw [
 	r.asked++
 	rules, state := r.rules, r.chain.State()
 	r.job("tx.admit", len(raw), func() any {
-		res := admittedResult{from: from, request: request, wallet: wallet}
+		res := admittedResult{from: from, request: request, wallet: wallet, raw: raw, height: shardkit.Height(state.Version())}
 		res.txs, res.accounts, res.errs = rules.admit(state, raw)
 		return res
 	})
@@ -302,8 +302,10 @@ type admittedResult struct {
 	from     shardkit.NodeID
 	request  uint64
 	wallet   bool
+	raw      [][]byte
 	txs      []*ledger.Transaction // nil where decoding failed
-	accounts []ledger.Account
+	accounts []ledger.Account      // of the senders
+	height   shardkit.Height       // of the state that they were read from, or before
 	errs     []error
 }
 
@@ -378,12 +380,16 @@ func readState(state *ledger.State, read func(*ledger.Stage) error) (err error) 
 // the news on to the other members.
 func (r *replica) onAdmitted(now time.Duration, res admittedResult) {
 	r.asked--
+	if !r.recent.know(res.height) {
+		_ = r.admit(res.from, res.request, res.wallet, res.raw) // that took long: once more; there is room
+		return
+	}
 	var fresh [][]byte
 	reasons := wire.AppendU32(nil, uint32(len(res.txs)))
 	for i, t := range res.txs {
 		err := res.errs[i]
 		if err == nil && !r.core.cfg.mutant.loses(t) {
-			err = r.queueOf(t).Add(t, res.accounts[i], r.tip.height+1)
+			err = r.queueOf(t).Add(t, r.recent.at(t.Sender(), res.height, res.accounts[i]), r.tip.height+1)
 		}
 		if err == nil && res.wallet {
 			raw, _ := t.AppendBinary(nil)

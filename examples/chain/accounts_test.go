@@ -1,0 +1,94 @@
+package chain
+
+import (
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shardkit/shardkit"
+	"github.com/shardkit/shardkit/ledger"
+)
+
+// TestAdmittedLate: a transaction's signature is checked, and its sender's
+// account read, while the block with the one before it is decided. It can go
+// into the next block all the same.
+func TestAdmittedLate(t *testing.T) {
+	w := newWorld(t, options{seed: 93, shards: 2, nodes: 8})
+	w.net.Run(time.Second)
+	a := w.wallet.accounts[0]
+	waits := func() bool {
+		for _, id := range w.ids {
+			if r := w.nodes[id.node].replica(a.shard); a.tx == nil || (r != nil && nonceOf(t, r, a) != a.tx.Nonce) {
+				return false
+			}
+		}
+		return true
+	}
+	require.True(t, w.net.RunUntil(waits, 10*time.Second))
+	w.wallet.stopped = true
+	next := *a.tx
+	next.Nonce++
+	next.Sign(a.key)
+	raw, err := next.AppendBinary(nil)
+	require.NoError(t, err)
+	type late struct {
+		r   *replica
+		res admittedResult
+	}
+	var all []late
+	for _, id := range w.ids {
+		r := w.nodes[id.node].replica(a.shard)
+		if r == nil || !r.seated() {
+			continue
+		}
+		require.NoError(t, r.admit(id.node, 0, false, [][]byte{raw}))
+		for _, j := range r.core.Ready().Jobs {
+			if res, ok := j.Run().(routed).result.(admittedResult); ok {
+				require.Equal(t, a.tx.Nonce, res.accounts[0].Nonce, "else the test shows nothing")
+				all = append(all, late{r, res})
+			}
+		}
+	}
+	require.GreaterOrEqual(t, len(all), 3)
+	require.True(t, w.net.RunUntil(w.wallet.idle, w.net.Now()+20*time.Second), w.status())
+	for _, l := range all {
+		l.r.onAdmitted(w.net.Now(), l.res)
+		require.Len(t, l.r.pool.Select(10, 1<<20, nil), 1)
+	}
+}
+
+// nonceOf reads an account's nonce from a replica's committed state.
+func nonceOf(t *testing.T, r *replica, a *simAccount) uint64 {
+	st := r.chain.State().Begin()
+	defer st.Discard()
+	acc, err := ledger.GetAccount(st, a.addr)
+	require.NoError(t, err)
+	return acc.Nonce
+}
+
+// TestRecentAccounts: an account read from any state from which the blocks are
+// still known becomes the newest one; what is too old is known to be.
+func TestRecentAccounts(t *testing.T) {
+	const begin, blocks = 7, 4 * maxRecent
+	addr := func(h shardkit.Height) ledger.Address { return ledger.Address{byte(h % 5)} }
+	var a recentAccounts
+	a.begin(begin)
+	states := []map[ledger.Address]ledger.Account{begin: {}}
+	for h := shardkit.Height(begin + 1); h < begin+blocks; h++ {
+		next := maps.Clone(states[h-1])
+		next[addr(h)] = ledger.Account{Nonce: uint64(h)}
+		states = append(states, next)
+		a.add([]touched{{addr(h), next[addr(h)]}})
+		for from := shardkit.Height(begin); from <= h; from++ {
+			require.Equal(t, from+maxRecent >= h, a.know(from), "%d of %d", from, h)
+			for x := range next {
+				if a.know(from) {
+					require.Equal(t, next[x], a.at(x, from, states[from][x]), "%d of %d", from, h)
+				}
+			}
+		}
+	}
+	require.LessOrEqual(t, len(a.newest), 5)
+}
