@@ -87,6 +87,20 @@ func TestBodyOfAClaim(t *testing.T) {
 	}
 }
 
+// TestBodyOfAClaimInALaterView: the next one is asked at once when a view begins.
+func TestBodyOfAClaimInALaterView(t *testing.T) {
+	b := claims(t)
+	if got := b.named(0); len(got) != 1 || got[0] != b.members[1].Node {
+		t.Fatal(got)
+	}
+	for i := 1; i < 4; i++ {
+		b.deliver(t, i, b.forger.ReportMessage(b.forger.Report(i, 5, fbfttest.Claim{OK: true, Block: b.block}), nil, nil, nil))
+	}
+	if got := b.named(0); len(got) != 1 || got[0] != b.members[2].Node || b.core.Status().View != 5 {
+		t.Error(got, b.core.Status().View)
+	}
+}
+
 // hanging is an application to which one member never sends a body.
 type hanging struct {
 	*ledger

@@ -390,3 +390,99 @@ func TestFairArchive(t *testing.T) {
 		}
 	}
 }
+
+// TestLineOfStrangers: no more of them wait for old blocks than a line holds, and
+// the next ones find it free again.
+func TestLineOfStrangers(t *testing.T) {
+	const line = 64
+	c, g, answered := archived(t, func(*cluster, fbft.Decided) {})
+	defer c.close()
+	defer close(g.gate)
+	c.reach(t, 80)
+	for len(answered) > 0 {
+		<-answered
+	}
+	stranger := shardkit.NodeID{31: 1}
+	for range 3 {
+		for range 2 * line {
+			stranger[8]++
+			if stranger[8] == 0 {
+				stranger[9]++
+			}
+			c.ask(t, stranger, 1)
+		}
+		for range line + 1 { // one was being read for already
+			g.gate <- struct{}{}
+			for len(answered) == 0 { // of the other blocks of the answer
+				select {
+				case g.gate <- struct{}{}:
+				case <-time.After(time.Millisecond):
+				}
+			}
+			<-answered
+		}
+		c.nodes[0].Stats()
+		select {
+		case g.gate <- struct{}{}:
+			t.Fatal("the line is longer")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// TestNodeIsAskedByOneAhead: a node that was cut off, and would not look for long,
+// learns from a question that it is behind.
+func TestNodeIsAskedByOneAhead(t *testing.T) {
+	c, awake := behind(t, func(i int, cfg *fbft.NodeConfig) {
+		if i != 3 {
+			return
+		}
+		send := cfg.Send
+		asked := 0
+		cfg.Send = func(m shardkit.Message) error {
+			if asked++; asked < 3 { // what it asks by itself when it begins is lost
+				return nil
+			}
+			return send(m)
+		}
+	})
+	defer c.close()
+	awake()
+	for range 3 {
+		if err := c.nodes[3].Deliver(shardkit.NodeID{2}, question(46)); err != nil {
+			t.Fatal(err)
+		}
+		c.nodes[3].Stats()
+	}
+	c.reach(t, 45)
+}
+
+// TestNodeStartsInTheMiddle: a quorum needs the node that begins last, and what the
+// leader has said it has not heard. To its question the leader says it again.
+func TestNodeStartsInTheMiddle(t *testing.T) {
+	announced := make(chan struct{}, 1)
+	c := idleCluster(t, 4, counting(4), 1, func(i int, cfg *fbft.NodeConfig) {
+		patient(cfg)
+		cfg.Core.Leader = func(*fbft.Committee, shardkit.Height, uint64) int { return 0 }
+		send, lost := cfg.Send, true
+		cfg.Send = func(m shardkit.Message) error {
+			if i == 0 && m.To == (shardkit.NodeID{4}) && lost {
+				lost = false
+				announced <- struct{}{}
+				return nil
+			}
+			if m.To == (shardkit.NodeID{3}) {
+				return nil // it never begins
+			}
+			return send(m)
+		}
+	})
+	defer c.close()
+	run := func(i int) { c.wait.Go(func() { _ = c.nodes[i].Run(context.Background()) }) }
+	run(0)
+	run(1)
+	<-announced
+	run(3)
+	c.apps[2] = c.apps[0]
+	c.reach(t, 1)
+}
