@@ -84,6 +84,19 @@
 // if there should ever be two blocks at a height, fbft.Accuse finds out from it
 // who is to blame.
 //
+// Who reports pays nothing, and needs no tokens. What is filed waits apart from
+// transactions that pay, must be true to be admitted, and has its place in every
+// block.
+//
+// # Wallets
+//
+// A wallet asks any node over the network, and gets a Notice: Submit and Watch
+// for what it sends and what blocks bring, Find for the fate of a transaction,
+// Accounts, Holdings and Members for the state, and History for what happened to
+// an account, from nodes that keep that (Config.History). None of it is proven:
+// a wallet that trusts nobody asks several nodes, or checks proofs against
+// certified headers (package ledger).
+//
 // # How to drive it
 //
 //	node, err := chain.StartNode(chain.NodeConfig{

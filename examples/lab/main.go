@@ -6,6 +6,13 @@
 //	go run ./examples/lab reshard           what re-dealing policies hold out
 //	go run ./examples/lab stake             what stake counts, and costs
 //
+// safety prints for sizes of shards how likely one of them ever fails, and the
+// sizes that are enough; reshard how many epochs each policy holds out against
+// those who leave and come back to gather in one shard, and how many validators
+// it moves; stake the least stake that a third of the votes costs. Each table has
+// a title that says what its figures are. The plots beside them show the same and
+// more: what bids count, and the curves of absence and of slashing.
+//
 // Flags, after the name: -out DIR for the files (default a temporary folder,
 // whose path is printed), -full for more seeds and finer grids, which takes
 // minutes, -seed N for other histories.

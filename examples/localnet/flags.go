@@ -51,8 +51,10 @@ func parse(args []string) (*options, error) {
 	f.BoolVar(&o.verbose, "v", false, "log what the nodes do, to standard error")
 	if err := f.Parse(args); err != nil {
 		if err == flag.ErrHelp {
-			f.SetOutput(flag.CommandLine.Output())
-			f.Usage()
+			out := flag.CommandLine.Output()
+			f.SetOutput(out)
+			fmt.Fprintln(out, "localnet runs a whole sharded chain in this process, puts a load on it, prints a\nline a second, and ends with a report and whether every invariant held. Flags:")
+			f.PrintDefaults()
 		}
 		return nil, err
 	}
