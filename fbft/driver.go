@@ -396,7 +396,7 @@ func (n *Node) judged(now time.Duration, v Validate, j *judgement, err error) {
 		return
 	}
 	delete(n.judging, v.Hash)
-	n.cfg.Logger.Warn("block refused", "height", v.Height, "hash", v.Hash, "decided", decided, "err", err)
+	n.cfg.Logger.Warn("block not validated", "height", v.Height, "hash", v.Hash, "from", v.From, "decided", decided, "err", err)
 	switch {
 	// A quorum found it good, so it was the member asked, or the network.
 	case decided:

@@ -44,8 +44,9 @@ type Packet struct {
 
 // Lab runs production cores one input at a time, under the control of a test:
 // it delivers what it likes, when it likes. Jobs finish at once, and records
-// are durable at once unless HoldDisk says otherwise. Time stands still except
-// in Timeout and Resend.
+// are durable at once unless HoldDisk says otherwise. A body without a reference
+// comes at once if the node that the core names has it, or else never. Time stands
+// still except in Timeout and Resend.
 type Lab struct {
 	Committee *fbft.Committee
 	Chain     shardkit.Hash
