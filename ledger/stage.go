@@ -187,7 +187,7 @@ func (s *Stage) compute() (subtree, error) {
 	if err != nil {
 		return subtree{}, err
 	}
-	ch, err := s.state.shape.apply(&base, s.collect(), parent.load)
+	ch, err := s.state.shape.apply(&base, s.collect(), parent.source)
 	if err != nil {
 		return subtree{}, err
 	}
@@ -225,26 +225,32 @@ func (s *Stage) collect() []treeChange {
 	return ch[:n]
 }
 
-// load is the treeLoad of the state as the stage shows it: what the store
+// source is the treeSource of the state as the stage shows it: what the store
 // has, with the changes of the stages from the committed one up to s. While
 // one of these is being committed the store may have its changes or not; they
 // are made either way.
-func (s *Stage) load(p shardkit.Hash, depth int) ([]treeLeaf, error) {
+func (s *Stage) source(f func(load treeLoad) error) error {
+	// The stages come first: what leaves the chain later is in the store that
+	// the scans show.
 	var chain []*Stage
 	for q := s; q != nil; q = q.parent.Load() {
 		chain = append(chain, q)
 	}
-	leaves, err := s.state.leaves(p, depth)
-	if err != nil {
-		return nil, err
-	}
-	last := treeLast(p, depth)
-	for _, q := range slices.Backward(chain) {
-		if ch := changesWithin(q.changes, p, last); len(ch) > 0 {
-			leaves = treeMerge(nil, leaves, slices.Clone(ch)) // a merge notes in its changes what it met
-		}
-	}
-	return leaves, nil
+	return s.state.scans(func(scan ScanFunc) error {
+		return f(func(p shardkit.Hash, depth int) ([]treeLeaf, error) {
+			leaves, err := s.state.leaves(scan, p, depth)
+			if err != nil {
+				return nil, err
+			}
+			last := treeLast(p, depth)
+			for _, q := range slices.Backward(chain) {
+				if ch := changesWithin(q.changes, p, last); len(ch) > 0 {
+					leaves = treeMerge(nil, leaves, slices.Clone(ch)) // a merge notes in its changes what it met
+				}
+			}
+			return leaves, nil
+		})
+	})
 }
 
 // stageAhead is how many changes touch looks ahead.

@@ -161,11 +161,20 @@ func (s *State) read(key shardkit.Hash, buf []byte) ([]byte, bool, error) {
 	return v, ok, nil
 }
 
+// scans calls f with a scan of the store, for many ranges if the store has a
+// way for that.
+func (s *State) scans(f func(scan ScanFunc) error) error {
+	if m, ok := s.store.(MultiScanner); ok {
+		return m.MultiScan(f)
+	}
+	return f(s.store.Scan)
+}
+
 // leaves reads the leaves under a prefix from the store.
-func (s *State) leaves(p shardkit.Hash, depth int) ([]treeLeaf, error) {
+func (s *State) leaves(scan ScanFunc, p shardkit.Hash, depth int) ([]treeLeaf, error) {
 	var out []treeLeaf
 	lo, hi := s.keys.within(kindData, p, treeLast(p, depth))
-	err := s.store.Scan(lo, hi, func(k, v []byte) error {
+	err := scan(lo, hi, func(k, v []byte) error {
 		h, err := s.keys.strip(k)
 		if err == nil {
 			out = append(out, treeLeaf{h, leafOf(h, v)})

@@ -157,8 +157,7 @@ func (s *State) catchUp(head *stateVersion, log *undoLog, tree subtree, count ui
 	if err != nil {
 		return tree, 0, false, err
 	}
-	load := func(p shardkit.Hash, depth int) ([]treeLeaf, error) { return s.leavesAt(log, p, depth) }
-	if ch, err = s.shape.apply(&tree, ch, load); err != nil {
+	if ch, err = s.shape.apply(&tree, ch, log.source(s)); err != nil {
 		return tree, 0, false, err
 	}
 	return tree, treeCount(count, ch), true, nil

@@ -98,7 +98,7 @@ func (s *State) rebuild() (tree subtree, count uint64, err error) {
 	var errs [1 << depth]error
 	s.shape.each(len(parts), 1, func(i int) {
 		var leaves []treeLeaf
-		if leaves, errs[i] = s.leaves(shardkit.Hash{byte(i)}, depth); errs[i] == nil {
+		if leaves, errs[i] = s.leaves(s.store.Scan, shardkit.Hash{byte(i)}, depth); errs[i] == nil {
 			s.shape.build(&nodeHasher{}, &parts[i], leaves, depth)
 			counts[i] = uint64(len(leaves))
 		}

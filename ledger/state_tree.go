@@ -30,7 +30,7 @@ const (
 	treeRunKeys    = 8   // most keys of a run: more of them, less memory and more hashing
 	treeFarKeys    = 12  // the same in bucket mode, where a run costs a scan of the store
 	treeTaskMost   = 256 // changes that a worker makes at a time
-	treeTaskFar    = 16  // the same in bucket mode
+	treeTaskFar    = 32  // the same in bucket mode
 	treeDepthLimit = 256
 )
 
@@ -182,9 +182,12 @@ func treeCut(leaves []treeLeaf, depth int) int {
 }
 
 // A treeLoad reads the leaves of a run in bucket mode: the keys from the
-// prefix p of depth bits to the last one under it. It may be called from many
-// goroutines.
+// prefix p of depth bits to the last one under it.
 type treeLoad func(p shardkit.Hash, depth int) ([]treeLeaf, error)
+
+// A treeSource calls f with a treeLoad for many runs, which f and those it
+// calls use from one goroutine. It may be called from many.
+type treeSource func(f func(load treeLoad) error) error
 
 // treeShape is what all subtrees of a State have in common.
 type treeShape struct {

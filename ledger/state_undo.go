@@ -233,9 +233,8 @@ func (s *State) prepare(v *stateVersion) error {
 			ch[i].leaf = leafOf(e.key, e.value)
 		}
 	}
-	load := func(p shardkit.Hash, depth int) ([]treeLeaf, error) { return s.leavesAt(log, p, depth) }
 	tree := *v.next.tree
-	ch, err := s.shape.apply(&tree, ch, load)
+	ch, err := s.shape.apply(&tree, ch, log.source(s))
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ type treeChange struct {
 // The top of the tree is copied, what is below it is handed to the workers in
 // many more parts than there are workers, so that a slow one holds nobody up,
 // and then the top is hashed.
-func (t *treeShape) apply(s *subtree, ch []treeChange, load treeLoad) ([]treeChange, error) {
+func (t *treeShape) apply(s *subtree, ch []treeChange, source treeSource) ([]treeChange, error) {
 	ch = t.sort(ch)
 	gone := false
 	for i := range ch {
@@ -41,7 +41,10 @@ func (t *treeShape) apply(s *subtree, ch []treeChange, load treeLoad) ([]treeCha
 			w = &treeWorker{}
 		}
 		defer t.idle.Put(w)
-		return w.update(t, &tasks[i], gone, load)
+		if !t.far {
+			return w.update(t, &tasks[i], gone, nil)
+		}
+		return source(func(load treeLoad) error { return w.update(t, &tasks[i], gone, load) })
 	})
 	if err == nil {
 		t.close(&nodeHasher{}, s, 0, ch, gone)

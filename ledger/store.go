@@ -37,6 +37,21 @@ type Store interface {
 	Scan(lo, hi []byte, fn func(k, v []byte) error) error
 }
 
+// MultiScanner is what a Store may have beside: many scans for less than as
+// many calls of Scan. A State in bucket mode, where each change is a short
+// scan, uses it if it is there.
+type MultiScanner interface {
+	// MultiScan calls f with a function that does what Scan does, until f
+	// returns and for one goroutine at a time; fn must not call it again. It
+	// is fastest if the ranges ascend. All its scans show the store at one
+	// moment between the call of MultiScan and that of f. An error of f is
+	// returned as it is.
+	MultiScan(f func(scan ScanFunc) error) error
+}
+
+// ScanFunc is Store.Scan as a function.
+type ScanFunc = func(lo, hi []byte, fn func(k, v []byte) error) error
+
 // errEmptyKey is what a store says to a key of no bytes.
 var errEmptyKey = errors.New("ledger: store: empty key")
 
@@ -127,6 +142,12 @@ func (s *MemStore) Apply(sets, deletes iter.Seq2[[]byte, []byte]) error {
 // Scan implements Store.
 func (s *MemStore) Scan(lo, hi []byte, fn func(k, v []byte) error) error {
 	return memScan(s.root.Load(), lo, hi, fn)
+}
+
+// MultiScan implements MultiScanner.
+func (s *MemStore) MultiScan(f func(scan ScanFunc) error) error {
+	root := s.root.Load()
+	return f(func(lo, hi []byte, fn func(k, v []byte) error) error { return memScan(root, lo, hi, fn) })
 }
 
 func memScan(n *memNode, lo, hi []byte, fn func(k, v []byte) error) error {

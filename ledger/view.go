@@ -69,12 +69,21 @@ func (v *View) get(key shardkit.Hash) ([]byte, bool, error) {
 
 // load is the treeLoad of the version.
 func (v *View) load(p shardkit.Hash, depth int) ([]treeLeaf, error) {
-	return v.state.leavesAt(v.log, p, depth)
+	return v.state.leavesAt(v.state.store.Scan, v.log, p, depth)
+}
+
+// source is the treeSource of a version.
+func (l *undoLog) source(s *State) treeSource {
+	return func(f func(load treeLoad) error) error {
+		return s.scans(func(scan ScanFunc) error {
+			return f(func(p shardkit.Hash, depth int) ([]treeLeaf, error) { return s.leavesAt(scan, l, p, depth) })
+		})
+	}
 }
 
 // leavesAt returns the leaves under a prefix as they were at a version.
-func (s *State) leavesAt(at *undoLog, p shardkit.Hash, depth int) ([]treeLeaf, error) {
-	leaves, err := s.leaves(p, depth)
+func (s *State) leavesAt(scan ScanFunc, at *undoLog, p shardkit.Hash, depth int) ([]treeLeaf, error) {
+	leaves, err := s.leaves(scan, p, depth)
 	if err != nil {
 		return nil, err
 	}

@@ -45,6 +45,7 @@ func TestStore(t *testing.T, h Store) {
 		{"DeleteBeforeSet", testDeleteBeforeSet},
 		{"ScanError", testScanError},
 		{"ScanReads", testScanReads},
+		{"MultiScan", testMultiScan},
 		{"Histories", testHistories},
 		{"Atomic", testAtomic},
 		{"Reopen", testReopen},
@@ -245,6 +246,68 @@ func testScanReads(t *testing.T, h Store) {
 	}
 }
 
+// testMultiScan: what a store that is a ledger.MultiScanner shows is what Scan
+// shows, whatever the order of the ranges, also after fn has ended a scan.
+func testMultiScan(t *testing.T, h Store) {
+	s := h.Open(t)
+	m, ok := s.(ledger.MultiScanner)
+	if !ok {
+		t.Skip("the store is no MultiScanner")
+	}
+	stop := errors.New("stop")
+	if err := m.MultiScan(func(ledger.ScanFunc) error { return stop }); err != stop {
+		t.Fatalf("MultiScan returned %v, want the error of f", err)
+	}
+	r := rand.New(rand.NewPCG(9, 0))
+	for range 30 {
+		sets, deletes := randomBatch(r)
+		apply(t, s, sets, deletes)
+		err := m.MultiScan(func(scan ledger.ScanFunc) error {
+			ranges := []pair{{nil, nil}, {randomKey(r), nil}, {nil, randomKey(r)}}
+			for range 20 {
+				ranges = append(ranges, pair{randomKey(r), randomKey(r)})
+			}
+			for _, p := range ranges {
+				if err := scan(nil, nil, func(_, _ []byte) error { return stop }); err != stop && err != nil {
+					t.Fatalf("scan returned %v, want the error of fn", err)
+				}
+				var got []string
+				err := scan(p.k, p.v, func(k, v []byte) error {
+					wantGet(t, s, string(k), string(v), true)
+					got = append(got, fmt.Sprintf("%q=%q", k, v))
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+				if want := content(t, s, p.k, p.v); !slices.Equal(got, want) {
+					t.Fatalf("MultiScan from %q to %q shows\n%v, want\n%v", p.k, p.v, got, want)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// scanHalves lists the values of a store whose keys begin with 0 or 1, if it is
+// a MultiScanner in two scans of one moment.
+func scanHalves(s ledger.Store) (values []string, err error) {
+	add := func(_, v []byte) error { values = append(values, string(v)); return nil }
+	m, ok := s.(ledger.MultiScanner)
+	if !ok {
+		return values, s.Scan(nil, nil, add)
+	}
+	return values, m.MultiScan(func(scan ledger.ScanFunc) error {
+		if err := scan(nil, []byte("1"), add); err != nil {
+			return err
+		}
+		return scan([]byte("1"), nil, add)
+	})
+}
+
 // testHistories applies random batches to the store and to a map.
 func testHistories(t *testing.T, h Store) {
 	for seed := range uint64(4) {
@@ -339,7 +402,12 @@ func testAtomic(t *testing.T, h Store) {
 	apply(t, s, batch(0), nil)
 	var wg sync.WaitGroup
 	done := make(chan struct{})
-	for range 2 {
+	whole := func() (values []string, err error) {
+		err = s.Scan(nil, nil, func(_, v []byte) error { values = append(values, string(v)); return nil })
+		return values, err
+	}
+	halves := func() ([]string, error) { return scanHalves(s) }
+	for _, read := range []func() ([]string, error){whole, halves} {
 		wg.Go(func() {
 			for {
 				select {
@@ -347,8 +415,7 @@ func testAtomic(t *testing.T, h Store) {
 					return
 				default:
 				}
-				var values []string
-				err := s.Scan(nil, nil, func(_, v []byte) error { values = append(values, string(v)); return nil })
+				values, err := read()
 				if err != nil || len(values) != width || slices.Min(values) != slices.Max(values) {
 					t.Errorf("a scan beside Apply shows %v (%v)", values, err)
 					return

@@ -21,6 +21,8 @@ var mutants = map[string]struct {
 	"two steps":           {func(s *ledger.MemStore) ledger.Store { return torn{s} }, "Atomic"},
 	"nil for empty":       {func(s *ledger.MemStore) ledger.Store { return nilEmpty{s} }, "Values"},
 	"own error":           {func(s *ledger.MemStore) ledger.Store { return deaf{s} }, "ScanError"},
+	"many moments":        {func(s *ledger.MemStore) ledger.Store { return moving{s} }, "Atomic"},
+	"ranges forgotten":    {func(s *ledger.MemStore) ledger.Store { return endless{s} }, "MultiScan"},
 	"hi included":         {func(s *ledger.MemStore) ledger.Store { return greedy{s} }, "Ranges"},
 }
 
@@ -69,6 +71,26 @@ func (s greedy) Scan(lo, hi []byte, fn func(k, v []byte) error) error {
 		hi = append(append([]byte{}, hi...), 0)
 	}
 	return s.MemStore.Scan(lo, hi, fn)
+}
+
+type moving struct{ *ledger.MemStore }
+
+func (s moving) Apply(sets, deletes pairs) error {
+	time.Sleep(time.Millisecond)
+	return s.MemStore.Apply(sets, deletes)
+}
+
+func (s moving) MultiScan(f func(scan ledger.ScanFunc) error) error {
+	return f(func(lo, hi []byte, fn func(k, v []byte) error) error {
+		time.Sleep(2 * time.Millisecond)
+		return s.Scan(lo, hi, fn)
+	})
+}
+
+type endless struct{ *ledger.MemStore }
+
+func (s endless) MultiScan(f func(scan ledger.ScanFunc) error) error {
+	return f(func(lo, _ []byte, fn func(k, v []byte) error) error { return s.Scan(lo, nil, fn) })
 }
 
 // TestMutants runs the kit on wrong stores, each in a process of its own, and

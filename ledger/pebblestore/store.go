@@ -21,6 +21,7 @@
 package pebblestore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"iter"
@@ -253,7 +254,33 @@ func (s *Store) Scan(lo, hi []byte, fn func(k, v []byte) error) (err error) {
 			err = fmt.Errorf("pebblestore: scan: %w", cerr)
 		}
 	}()
-	for ok := it.First(); ok; ok = it.Next() {
+	return scan(it, lo, hi, fn)
+}
+
+// MultiScan implements ledger.MultiScanner: one iterator for all scans.
+func (s *Store) MultiScan(f func(scan func(lo, hi []byte, fn func(k, v []byte) error) error) error) (err error) {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		return fmt.Errorf("pebblestore: scan: %w", err)
+	}
+	defer func() {
+		if cerr := it.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("pebblestore: scan: %w", cerr)
+		}
+	}()
+	return f(func(lo, hi []byte, fn func(k, v []byte) error) error { return scan(it, lo, hi, fn) })
+}
+
+// scan calls fn for what the iterator shows from lo to hi.
+func scan(it *pebble.Iterator, lo, hi []byte, fn func(k, v []byte) error) error {
+	for ok := it.SeekGE(lo); ok; ok = it.Next() {
+		if hi != nil && bytes.Compare(it.Key(), hi) >= 0 {
+			return nil
+		}
 		v, err := it.ValueAndErr()
 		if err != nil {
 			return fmt.Errorf("pebblestore: scan: %w", err)
@@ -262,7 +289,10 @@ func (s *Store) Scan(lo, hi []byte, fn func(k, v []byte) error) (err error) {
 			return err
 		}
 	}
-	return nil // an error of the iterator comes out of its Close
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("pebblestore: scan: %w", err)
+	}
+	return nil
 }
 
 // Checkpoint writes a copy of the store into dir, which must not exist: a
