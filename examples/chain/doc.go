@@ -114,7 +114,8 @@
 // there first. One node serves one slot, once. Blocks are not pruned, and the
 // stores of replicas that are gone stay unless Config.Discard removes them.
 // Sync of a shard whose whole committee changed several times while the node
-// was away starts from a fresh store.
+// was away starts from a fresh store. Late votes count for blocks of the same
+// epoch only: those for its last blocks find no header any more.
 //
 // # Deviations
 //

@@ -80,7 +80,7 @@ func TestJoin(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	report := filepath.Join(dir, "report.json")
-	args := []string{"-shards", "2", "-validators", "4", "-epoch-blocks", "12", "-rate", "100", "-data", dir, "-json", report}
+	args := []string{"-shards", "2", "-validators", "4", "-epoch-blocks", "12", "-rate", "100", "-history", "5", "-data", dir, "-json", report}
 	for _, more := range [][]string{{"-epochs", "2", "-join"}, {"-epochs", "1", "-join"}} {
 		said, err := child(append(args, more...)...).CombinedOutput()
 		require.NoError(t, err, "%s", said)
@@ -90,6 +90,9 @@ func TestJoin(t *testing.T) {
 		require.NoError(t, json.Unmarshal(b, &rep))
 		require.GreaterOrEqual(t, rep.Join.Signed, joinSigned)
 		require.GreaterOrEqual(t, rep.Join.Epoch, 2, "whoever votes before was not elected")
+		require.NotEmpty(t, rep.History.Moves)
+		require.LessOrEqual(t, len(rep.History.Moves), 5)
+		require.Positive(t, rep.History.Moves[0].Height)
 		require.True(t, rep.Invariants.Supply)
 		require.True(t, rep.Invariants.Agree)
 	}
@@ -117,6 +120,11 @@ type summary struct {
 		Epoch  int `json:"epoch"`
 		Signed int `json:"signed"`
 	} `json:"join"`
+	History struct {
+		Moves []struct {
+			Height int `json:"height"`
+		} `json:"moves"`
+	} `json:"history"`
 	Invariants struct {
 		Supply      bool `json:"supply_conserved"`
 		Agree       bool `json:"replicas_agree"`
