@@ -1,7 +1,9 @@
 package chain
 
 import (
+	"crypto/ed25519"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -91,4 +93,38 @@ func TestRecentAccounts(t *testing.T) {
 		}
 	}
 	require.LessOrEqual(t, len(a.newest), 5)
+}
+
+// TestNoWork: a transaction that waits for one before it is no reason to make
+// blocks: whoever sends it pays nothing.
+func TestNoWork(t *testing.T) {
+	w := newWorld(t, options{seed: 94, shards: 2, nodes: 8, blocks: 200})
+	w.net.Run(time.Second)
+	w.wallet.stopped = true
+	require.True(t, w.net.RunUntil(w.wallet.idle, w.net.Now()+20*time.Second), w.status())
+	a := w.wallet.accounts[0]
+	made := func() shardkit.Height {
+		before := w.height(a.shard)
+		w.net.Run(w.net.Now() + 4*time.Second)
+		return w.height(a.shard) - before
+	}
+	idle := made()
+	require.Positive(t, idle, "heartbeats")
+	tx := ledger.Transaction{
+		Chain: w.genesis.ID(), Shard: a.shard, From: [32]byte(a.key.Public().(ed25519.PublicKey)),
+		Nonce: a.nonce + 1, To: a.addr, Amount: 1, Fee: 1,
+	}
+	tx.Sign(a.key)
+	msg, err := Submit(a.shard, 1<<40, []ledger.Transaction{tx})
+	require.NoError(t, err)
+	for _, id := range w.ids {
+		w.wallet.send(id.node, msg)
+	}
+	w.net.Run(w.net.Now() + time.Second)
+	holds := func(id *simIdentity) bool {
+		r := w.nodes[id.node].replica(a.shard)
+		return r != nil && r.pool.Has(tx.ID())
+	}
+	require.True(t, slices.ContainsFunc(w.ids, holds))
+	require.LessOrEqual(t, made(), idle+2)
 }

@@ -45,9 +45,9 @@ func (r *replica) queues() [2]*ledger.Mempool { return [...]*ledger.Mempool{r.do
 // queued is how many transactions wait.
 func (r *replica) queued() int { return r.docket.Len() + r.pool.Len() }
 
-// pick chooses what the next block may hold.
-func (r *replica) pick() []*ledger.Transaction {
-	p := &r.core.cfg.Genesis.Params
-	filed := r.docket.Select(min(maxFiled, int(p.MaxTransactions)), int(p.MaxBody)/4, nil)
-	return append(filed, r.pool.Select(int(p.MaxTransactions)-len(filed), int(p.MaxBody)/2, nil)...)
+// pick chooses what the next block may hold: at most n transactions.
+func (r *replica) pick(n int) []*ledger.Transaction {
+	room := int(r.core.cfg.Genesis.Params.MaxBody)
+	filed := r.docket.Select(min(maxFiled, n), room/4, nil)
+	return append(filed, r.pool.Select(n-len(filed), room/2, nil)...)
 }

@@ -102,10 +102,12 @@ func (r *replica) work(now time.Duration) {
 }
 
 // hasWork reports whether a block is worth making: transactions, receipts, an
-// epoch that begins or can end, a step of the drawing, or the heartbeat.
+// epoch that begins or can end, a step of the drawing, or the heartbeat. A
+// transaction that waits for one before it is not work: it costs its sender
+// nothing, and blocks without it would go on for ever.
 func (r *replica) hasWork(now time.Duration) bool {
 	t := r.tip
-	if r.queued() > 0 || t.out.meta.Ends || r.core.wall(now) >= t.header.Time+uint64(r.core.cfg.Heartbeat/time.Millisecond) {
+	if len(r.pick(1)) > 0 || t.out.meta.Ends || r.core.wall(now) >= t.header.Time+uint64(r.core.cfg.Heartbeat/time.Millisecond) {
 		return true
 	}
 	if r.draw != nil && (len(r.drawSet()) > 0 || len(r.drawOutput()) > 0) {
@@ -173,7 +175,7 @@ func (r *replica) candidate(now time.Duration) *candidate {
 		}
 	}
 	c.late = r.pickLate()
-	c.txs = r.pick()
+	c.txs = r.pick(int(p.MaxTransactions))
 	if r.shard == 0 {
 		c.cert, c.set, c.output = r.tip.raw, r.drawSet(), r.drawOutput()
 		if len(c.set) > 0 && r.draw.Late(now) {
