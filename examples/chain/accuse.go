@@ -30,8 +30,8 @@ type accusation struct {
 }
 
 const (
-	maxAccusations = 64               // held at once
-	maxFrom        = 4                // of them from one peer
+	maxAccusations = 64               // of its own that a node holds at once, and of its peers'
+	maxFrom        = 4                // of those, from one peer
 	maxTries       = 32               // before one of a peer's is given up
 	accuseAgain    = 2 * time.Second  // between tries
 	accuseEager    = 16               // tries to tell the beacon, before they become rarer
@@ -69,20 +69,23 @@ func (c *Core) accuse(now time.Duration, from shardkit.NodeID, proof []byte) err
 	if from == c.cfg.Self {
 		a.digest = o.digest()
 	}
-	n := 0
+	own, same := 0, 0
 	for _, b := range c.accusations {
 		if b.digest == a.digest {
 			return nil
 		}
+		if b.from == c.cfg.Self {
+			own++
+		}
 		if b.from == from {
-			n++
+			same++
 		}
 	}
-	if len(c.accusations) >= maxAccusations || (from != c.cfg.Self && n >= maxFrom) {
-		return nil
-	}
-	c.accusations = append(c.accusations, a)
-	if from == c.cfg.Self {
+	switch peers := len(c.accusations) - own; {
+	case from != c.cfg.Self && peers < maxAccusations && same < maxFrom:
+		c.accusations = append(c.accusations, a)
+	case from == c.cfg.Self && own < maxAccusations:
+		c.accusations = append(c.accusations, a)
 		c.record(a)
 	}
 	return nil

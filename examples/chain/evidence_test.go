@@ -282,7 +282,11 @@ func TestEvidenceGossip(t *testing.T) {
 	for i := range 100 {
 		require.NoError(t, b.core.accuse(now, b.core.cfg.Self, forged(100+i)))
 	}
-	require.Len(t, b.core.accusations, maxAccusations)
+	require.Len(t, b.core.accusations, maxFrom+maxAccusations)
+	for i := range 100 {
+		require.NoError(t, b.core.accuse(now, shardkit.NodeID{1, byte(i)}, forged(200+i)))
+	}
+	require.Len(t, b.core.accusations, 2*maxAccusations, "however many peers there are")
 	w.net.Run(now + time.Second)
 	require.Empty(t, b.core.accusations, "none of it is evidence")
 }
