@@ -27,9 +27,10 @@ type treeVisit struct {
 func (w *treeWorker) update(t *treeShape, k *treeTask, gone bool, load treeLoad) error {
 	defer w.forget()
 	w.open(k)
-	for i, lo := range w.level {
-		for j := range w.at(i) {
-			v := &w.visits[lo+j]
+	for i := range w.level {
+		level := w.at(i)
+		for j := range level {
+			v := &level[j]
 			if v.quad != nil {
 				continue
 			}

@@ -10,6 +10,8 @@ import (
 	"github.com/shardkit/shardkit/ledger/pebblestore"
 )
 
+var _ ledger.MultiScanner = (*pebblestore.Store)(nil)
+
 func open(t testing.TB, fs vfs.FS) *pebblestore.Store {
 	t.Helper()
 	s, err := pebblestore.Open("db", pebblestore.Options{FS: fs})
