@@ -5,8 +5,9 @@ import (
 	"github.com/shardkit/shardkit/ledger"
 )
 
-// maxRecent is how many blocks an account may have been read before it is used.
-const maxRecent = 32
+// maxRecent is how many blocks an account may have been read before it is used;
+// else it is read again.
+const maxRecent = 16
 
 // recentAccounts are the accounts that the last decided blocks touched. A job
 // reads accounts from the committed state, and while it runs blocks are decided

@@ -321,6 +321,7 @@ func (r *replica) onCommitted(now time.Duration, res committedResult) {
 	}
 	t := res.t
 	r.committed = t.height
+	t.out.content, t.out.results, t.out.arrived = nil, nil, nil // the indexes have it
 	r.core.log.drop(r.shard, t.height)
 	r.queue = r.queue[1:]
 	if len(r.queue) > 0 {
