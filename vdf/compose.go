@@ -68,9 +68,9 @@ func (s *squarer) fastCompose(z, x, y *element) bool {
 	s.e.run(s.one)
 	r0, r1 := s.e.remainders()
 	u0, u1 := s.e.cofactors()
-	g, u, plus := r0[0], u0[:h], s.e.odd
+	g, u, plus := r0[0], u0[:h], s.e.s0 == 0
 	if r1[0] != 0 { // r1 = 1
-		g, u, plus = 1, u1[:h], !plus
+		g, u, plus = 1, u1[:h], s.e.s1 == 0
 	} else if limbLen(r0) > 1 {
 		return false
 	}
@@ -171,33 +171,33 @@ func (s *squarer) finishCompose(z, x, y *element, d uint64, hn, sn bool) bool {
 	}
 	d0, d1, v0, v1 = d0[:n+1], d1[:n], v0[:n], v1[:n]
 	m := &s.m
-	minus := !s.e.odd
+	s0, s1 := s.e.s0, s.e.s1
 	clear(m.c2)
 	cn := min(n+1, len(y.c))
 	addMul(m.c2[:cn], y.c[:cn], d)
 	c2 := m.c2[:n+1]
-	// With H = ±(b2-b1)/2 and S = ±(b1+b2)/2d,
-	//	p0 = (a2 d0 + H v0)/a1,  p1 = (a2 d1 - H v1)/a1,
-	//	q0 = (S d0 + d c2 v0)/a1,  q1 = (-S d1 + d c2 v1)/a1.
+	// With h = (b1-b2)/2, S = (b1+b2)/2d and the signs of finish,
+	//	p(i) = (a2 d(i) - s(i) h v(i))/a1,  q(i) = (s(i) S d(i) + d c2 v(i))/a1.
 	// All four are divided exactly, from the lowest word up: so the numerators
 	// are needed modulo 2^(64(n+1)) only, as long as the quotients fit there.
 	t := s.w[:n+1]
-	negateIf(t, m.h, mask(hn == minus))
+	negateIf(t, m.h, ^(mask(hn) ^ s0))
 	mul(m.p0, m.a2, d0)
 	addProduct(m.p0, t, v0)
-	neg(t, t)
+	negateIf(t, t, s0^s1)
 	mul(m.p1, m.a2, d1)
 	addProduct(m.p1, t, v1)
-	negateIf(t, m.s, mask(sn != minus))
+	negateIf(t, m.s, mask(sn)^s0)
 	mul(m.q0, t, d0)
 	addProduct(m.q0, c2, v0)
-	neg(t, t)
+	negateIf(t, t, s0^s1)
 	mul(m.q1, t, d1)
 	addProduct(m.q1, c2, v1)
 	divideExact(m.p0, m.p1, m.a1, t)
 	divideExact(m.q0, m.q1, m.a1, t)
 
-	// A = d0 p0 + v0 q0,  C = d1 p1 + v1 q1,  ±B = 2 (d1 p0 - v1 q0) ± b1.
+	// A = d0 p0 + v0 q0,  C = d1 p1 + v1 q1,  B = 2 (d1 p0 + s0 s1 v1 q0) - s1 b1,
+	// for the inverse if s1 = -1.
 	w := s.half + 1
 	ax, cx, bx := s.x[:w], s.z[:w], s.y[:w]
 	clear(ax)
@@ -208,10 +208,10 @@ func (s *squarer) finishCompose(z, x, y *element, d uint64, hn, sn bool) bool {
 	addSigned(cx, m.p1, d1)
 	addSigned(cx, m.q1, v1)
 	addSigned(bx, m.p0, d1)
-	neg(m.q0, m.q0)
+	negateIf(m.q0, m.q0, s0^s1)
 	addSigned(bx, m.q0, v1)
-	twicePlus(bx, x.b, mask(x.neg != minus))
-	return s.reduce(z, ax, bx, cx, !minus)
+	twicePlus(bx, x.b, ^(mask(x.neg) ^ s1))
+	return s.reduce(z, ax, bx, cx, s1 != 0)
 }
 
 // halfSum sets z to |x + y|/2, for odd x and y in sign and magnitude, and

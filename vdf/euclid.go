@@ -3,12 +3,14 @@ package vdf
 import "math/bits"
 
 // euclid runs the extended Euclidean algorithm on two multi-limb integers, in
-// the manner of Lehmer, in two stages.
+// the manner of Lehmer, in two stages, with quotients rounded to the nearest:
+// a remainder is at most half of the one before it, which saves three divisions
+// of ten.
 //
 // It holds two neighbours of the sequence of remainders, r0 > r1, and their
 // cofactors: with r(0) = a and r(1) = b at the start,
 //
-//	r(i) = (-1)^(i+1) * u(i) * b  mod a,   u(i) >= 0.
+//	r(i) = ±u(i) * b  mod a,   u(i) >= 0.
 //
 // A stage looks at the 64 leading bits of r0 and r1 and runs Euclid on them
 // with cofactors of 31 bits; the quotients are collected in a matrix. After
@@ -20,69 +22,57 @@ import "math/bits"
 //
 // Why no remainder turns negative. Let x, y be the leading bits, X = x + dx and
 // Y = y + dy the true values in the same unit. After some steps of a stage the
-// simulated remainder is z = ±(A x - B y) with 0 <= A <= B, the true one
-// Z = ±(A X - B Y), and |Z - z| <= max(A |dx|, B |dy|) or A|dx| + B|dy|. A
-// remainder after z0 in the simulation has B <= x/z0 < 2^64/z0, and z is taken
-// only if z >= 2^33, so B < 2^31.
+// simulated remainder is z = A x + B y, where one of A and B is negative or 0
+// and |A| <= |B|; the true one is Z = A X + B Y. If it comes after z0 in the
+// simulation, with a row of A0 and B0, then z <= z0/2, and x is |B| z0 ± |B0| z
+// with |B0| <= |B|: so |B| < 2x/z0. A stage divides by z0 only if z0 >= 2^34,
+// which makes that less than 2^31, and takes z only if z >= 2^32.
 //
-// Stage 1: 0 <= dx, dy < 1, so Z > z - B > 2^33 - 2^31 > 0. In the frame of 128
-// bits the remainders are at least 2^64 (2^33 - 2^31) > 2^96, with an error of
-// less than 2^31 for what lies below the frame.
+// Stage 1: 0 <= dx, dy < 1, so Z > z - |B| > 2^32 - 2^31 > 0. In the frame of
+// 128 bits the remainders are at least 2^64 (2^32 - 2^31) = 2^95, with an error
+// of less than 2^31 for what lies below the frame.
 //
-// Stage 2: its x has at most 31 leading zeros to shift out, so its unit is at
-// least 2^33 in that frame: dx and dy are in (-1/4, 5/4), and
-// Z > z - 5/4 (A + B) > 2^33 - 2^33/2 > 0.
+// Stage 2: its x is a z0 of stage 1, or the x of it, and has at most 30 leading
+// zeros to shift out, so its unit is at least 2^34 in that frame: dx and dy are
+// in (-1/8, 9/8), and as A and B have different signs
+// Z > z - 9/8 |B| - 1/8 |A| > 2^32 - 10/8 2^31 > 0.
 //
-// A quotient may still be one too small, when Z comes out a little larger than
-// the remainder before it. That is as good: the matrices are unimodular
-// whatever the quotients, and the next division puts the order right.
-//
-// A pass over the remainders writes to the other of two generations of buffers.
-// Nothing is copied, and no pointer is written: while the garbage collector
-// runs, that costs dear.
+// In either stage Z stays below the remainder before it, as z0 - z >= 2^33 is
+// more than both their errors. A quotient may be one off from that of the true
+// values. That is as good: the matrices are unimodular whatever the quotients.
 type euclid struct {
-	r   [2][2][]uint64 // r0 and r1 by generation
-	gen int
-	odd bool // the index of r0
-	n   int  // words of r0 and r1 in use
-	m   int  // words of u0 and u1 in use
-	u   pass // u0 and u1
+	x, y   []uint64 // r0 and r1
+	s0, s1 uint64   // the signs of u0 and u1: all ones for a minus
+	n      int      // words of r0 and r1 in use
+	m      int      // words of u0 and u1 in use
+	u      pass     // u0 and u1
 }
 
-// stageMin is the least remainder that a stage takes.
-const stageMin = 1 << 33
+const (
+	stageMin  = 1 << 32 // the least remainder that a stage takes
+	stageLast = 1 << 34 // the least that it divides by
+)
 
 // makeEuclid returns one for numbers of n words, and cofactors no longer.
 func makeEuclid(n int) euclid {
-	w := make([]uint64, 6*(n+1))
-	next := func() []uint64 {
-		x := w[: n+1 : n+1]
-		w = w[n+1:]
-		return x
-	}
-	var e euclid
-	e.r = [2][2][]uint64{{next(), next()}, {next(), next()}}
-	e.u.x, e.u.y = next(), next()
-	return e
+	words := func() []uint64 { return make([]uint64, n+1) }
+	return euclid{x: words(), y: words(), u: pass{x: words(), y: words()}}
 }
 
 // init starts on a >= b.
 func (e *euclid) init(a, b []uint64) {
-	r, u := &e.r[e.gen], &e.u
-	copy(r[0], a)
-	copy(r[1], b)
-	clear(u.x)
-	clear(u.y)
-	u.y[0] = 1
-	u.start(0, 0, 0, 0, 0)
-	e.n, e.m, e.odd = max(limbLen(a), 1), 1, false
+	copy(e.x, a)
+	copy(e.y, b)
+	clear(e.u.x)
+	clear(e.u.y)
+	e.u.y[0] = 1
+	e.u.i, e.u.n = 0, 0
+	e.n, e.m = max(limbLen(a), 1), 1
+	e.s0, e.s1 = ^uint64(0), 0
 }
 
 // remainders returns r0 and r1.
-func (e *euclid) remainders() (r0, r1 []uint64) {
-	r := &e.r[e.gen&1]
-	return r[0], r[1]
-}
+func (e *euclid) remainders() (r0, r1 []uint64) { return e.x, e.y }
 
 // cofactors returns u0 and u1.
 func (e *euclid) cofactors() (u0, u1 []uint64) { return e.u.x, e.u.y }
@@ -100,45 +90,52 @@ func (e *euclid) run(limit []uint64) {
 		}
 	}
 	e.settle()
-	for _, r := range e.r[e.gen] {
-		clear(r[e.n:])
-	}
+	clear(e.x[e.n:])
+	clear(e.y[e.n:])
 }
 
 // above reports whether r1 > limit.
 func (e *euclid) above(limit []uint64, limitBits int) bool {
-	n := e.n
-	_, x := e.remainders()
-	if x[n-1] != 0 && 64*(n-1) >= limitBits {
+	if rounds(e, limitBits) > 0 {
 		return true
 	}
-	return 64*n >= limitBits && cmp(x[:n], limit[:n]) > 0
+	n := e.n
+	if e.y[n-1] != 0 && 64*(n-1) >= limitBits {
+		return true
+	}
+	return 64*n >= limitBits && cmp(e.y[:n], limit[:n]) > 0
 }
 
 // lehmer does both stages and applies their matrix. It reports whether it has
-// got anywhere: not if the next quotient is above some 31 bits.
+// got anywhere: not if the next quotient is above some 30 bits.
 func (e *euclid) lehmer(limit []uint64, limitBits int) bool {
+	if rounds(e, limitBits) > 0 {
+		return true
+	}
 	n := e.n
-	r0, r1 := e.remainders()
-	s := uint(bits.LeadingZeros64(r0[n-1]|r1[n-1])) & 63
-	x1, x0 := top128(r0[:n], s)
-	y1, y0 := top128(r1[:n], s)
+	s := uint(bits.LeadingZeros64(e.x[n-1]|e.y[n-1])) & 63
+	x1, x0 := top128(e.x[:n], s)
+	y1, y0 := top128(e.y[:n], s)
 	unit := 64*(n-1) - int(s) // the weight of bit 0 of x1
 
-	p, q, odd := stage(x1, y1, leading(limit, limitBits, unit), &e.u)
-	if q == 1 {
+	p, q := stage(x1, y1, leading(limit, limitBits, unit), &e.u)
+	if p == stageP {
 		return false
 	}
-	pa, pb, qa, qb := p>>32, p&0xffffffff, q>>32, q&0xffffffff
+	pa, pb := unpack(p)
+	qa, qb := unpack(q)
 
-	x1, x0, y1, y0 = combine(x1, x0, y1, y0, pa, pb, qa, qb, odd)
+	h, l := combine(pa, pb, x1, x0, y1, y0)
+	y1, y0 = combine(qa, qb, x1, x0, y1, y0)
+	x1, x0 = h, l
 	s = uint(bits.LeadingZeros64(x1|y1)) & 63
 	x1 = x1<<s | x0>>1>>(63-s)
 	y1 = y1<<s | y0>>1>>(63-s)
 	unit -= int(s)
-	p, q, odd2 := stage(x1, y1, leading(limit, limitBits, unit), &e.u)
-	a, b, c, d := p>>32, p&0xffffffff, q>>32, q&0xffffffff
-	e.apply(a*pa+b*qa, a*pb+b*qb, c*pa+d*qa, c*pb+d*qb, odd != odd2)
+	p, q = stage(x1, y1, leading(limit, limitBits, unit), &e.u)
+	a, b := unpack(p)
+	c, d := unpack(q)
+	e.apply(a*pa+b*qa, a*pb+b*qb, c*pa+d*qa, c*pb+d*qb)
 	return true
 }
 
@@ -153,37 +150,56 @@ func leading(x []uint64, size, unit int) uint64 {
 	return window(x, unit)
 }
 
+// Where the rows of a stage start: x = 1x + 0y and y = 0x + 1y.
+const (
+	stageP = 1 << 32
+	stageQ = 1
+)
+
 // stage runs Euclid on x >= y while y > limit and remainders are at least
-// stageMin. It returns the last two rows of cofactors, (A, B) packed into the
-// two halves of a word each, and whether the number of steps is odd. q is 1 if
-// there was no step.
+// stageMin. It returns the last two remainders as rows: A x + B y, with A and B,
+// which have signs, packed into a word as A 2^32 + B.
 //
 // The time goes into the latency of the divisions, each of which waits for the
 // one before. In their shadow u advances by a word for two steps, at hardly any
 // cost.
-func stage(x, y, limit uint64, u *pass) (p, q uint64, odd bool) {
-	p, q = 1<<32, 1
+func stage(x, y, limit uint64, u *pass) (p, q uint64) {
+	p, q = stageP, stageQ
 	for {
-		if y <= limit {
-			return p, q, false
+		if y <= limit || y < stageLast {
+			return p, q
 		}
 		k, z := x/y, x%y // one instruction
-		if z < stageMin {
-			return p, q, false
+		r := p - k*q
+		w, v := y-z, q-r
+		if z <= y>>1 { // without a jump, which would go either way
+			w = z
 		}
-		x = z
-		p += k * q
-		if x <= limit {
-			return q, p, true
+		if z <= y>>1 {
+			v = r
+		}
+		if w < stageMin {
+			return p, q
+		}
+		x, p = w, v
+		if x <= limit || x < stageLast {
+			return q, p
 		}
 		k, z = y/x, y%x
-		if z < stageMin {
-			return q, p, true
+		r = q - k*p
+		w, v = x-z, p-r
+		if z <= x>>1 {
+			w = z
 		}
-		y = z
-		q += k * p
+		if z <= x>>1 {
+			v = r
+		}
+		if w < stageMin {
+			return q, p
+		}
+		y, q = w, v
 		if i := u.i; i < len(u.x) && i < len(u.y) && i < u.n {
-			v, w := u.x[i], u.y[i]
+			v, w := u.x[i]^u.t, u.y[i]
 			u.x[i], u.p = mulAdd2(u.a, v, u.b, w, u.p)
 			u.y[i], u.q = mulAdd2(u.c, v, u.d, w, u.q)
 			u.i = i + 1
@@ -191,26 +207,36 @@ func stage(x, y, limit uint64, u *pass) (p, q uint64, odd bool) {
 	}
 }
 
+// unpack returns the two halves of a row.
+func unpack(p uint64) (a, b int64) {
+	b = int64(int32(p))
+	return int64(p-uint64(b)) >> 32, b
+}
+
 // pass holds two multi-limb numbers x and y while a x + b y and c x + d y take
-// their place, from the lowest word up. All coefficients are below 2^63.
+// their place, from the lowest word up; with a minus in place of both a plus if
+// t is all ones. All coefficients are below 2^63.
 type pass struct {
 	x, y       []uint64
 	i, n       int // words done and to do
 	a, b, c, d uint64
+	t          uint64
 	p, q       uint64 // carries
 }
 
-// start begins a pass over n words.
-func (u *pass) start(n int, a, b, c, d uint64) {
+// start begins a pass over n words. For N bits, -a x = a (2^N-1-x) + a modulo
+// 2^N: so what is subtracted is added as well, and no carry has a sign.
+func (u *pass) start(n int, a, b, c, d, t uint64) {
 	u.i, u.n = 0, n
-	u.a, u.b, u.c, u.d, u.p, u.q = a, b, c, d, 0, 0
+	u.a, u.b, u.c, u.d, u.t = a, b, c, d, t
+	u.p, u.q = a&t, c&t
 }
 
 // finish does what is left of it.
 func (u *pass) finish() {
 	p, q := u.p, u.q
 	for i := u.i; i < u.n && i < len(u.x) && i < len(u.y); i++ {
-		v, w := u.x[i], u.y[i]
+		v, w := u.x[i]^u.t, u.y[i]
 		u.x[i], p = mulAdd2(u.a, v, u.b, w, p)
 		u.y[i], q = mulAdd2(u.c, v, u.d, w, q)
 	}
@@ -224,7 +250,8 @@ func mulAdd2(a, x, b, y, c uint64) (lo, hi uint64) {
 	l0, k := bits.Add64(l0, l1, 0)
 	h0, _ = bits.Add64(h0, h1, k)
 	l0, k = bits.Add64(l0, c, 0)
-	return l0, h0 + k
+	h0, _ = bits.Add64(h0, 0, k)
+	return l0, h0
 }
 
 // top128 returns the 128 bits that begin s bits below the top of x.
@@ -239,46 +266,51 @@ func top128(x []uint64, s uint) (hi, lo uint64) {
 	return w2<<s | w1>>1>>t, w1<<s | w0>>1>>t
 }
 
-// combine applies rows (pa, pb) and (qa, qb), of 32 bits each, to x and y of
-// 128 bits; their signs are (+, -) and (-, +), or the opposite if odd.
-func combine(x1, x0, y1, y0, pa, pb, qa, qb uint64, odd bool) (_, _, _, _ uint64) {
-	if odd {
-		x1, x0, y1, y0 = y1, y0, x1, x0
-		pa, pb, qa, qb = pb, pa, qb, qa
-	}
-	h, l := bits.Mul64(pa, x0)
-	h += pa * x1
-	h2, l2 := bits.Mul64(pb, y0)
-	h2 += pb * y1
-	pl, k := bits.Sub64(l, l2, 0)
-	ph, _ := bits.Sub64(h, h2, k)
-	h, l = bits.Mul64(qb, y0)
-	h += qb * y1
-	h2, l2 = bits.Mul64(qa, x0)
-	h2 += qa * x1
-	ql, k := bits.Sub64(l, l2, 0)
-	qh, _ := bits.Sub64(h, h2, k)
-	return ph, pl, qh, ql
+// combine returns a x + b y for numbers of 128 bits.
+func combine(a, b int64, x1, x0, y1, y0 uint64) (hi, lo uint64) {
+	h0, l0 := bits.Mul64(uint64(a), x0)
+	h1, l1 := bits.Mul64(uint64(b), y0)
+	h0 += uint64(a)*x1 - x0&uint64(a>>63) // a negative a counts 2^64 too much
+	h1 += uint64(b)*y1 - y0&uint64(b>>63)
+	lo, k := bits.Add64(l0, l1, 0)
+	return h0 + h1 + k, lo
 }
 
-// apply replaces the two remainders by the rows' combinations of them, and
-// starts the pass that does so to the cofactors. The entries are below 2^63.
-func (e *euclid) apply(pa, pb, qa, qb uint64, odd bool) {
-	n := e.n
-	x, y := e.remainders()
-	e.gen = 1 - e.gen
-	x1, y1 := e.remainders()
-	if odd {
-		e.odd = !e.odd
-		row(x1[:n], y, x, pb, pa)
-		row(y1[:n], x, y, qa, qb)
-	} else {
-		row(x1[:n], x, y, pa, pb)
-		row(y1[:n], y, x, qb, qa)
-	}
+// apply replaces the two remainders by a r0 + b r1 and c r0 + d r1, and starts
+// the pass that does so to the cofactors. In each row one of the coefficients
+// is negative or 0; their absolute values are below 2^63.
+func (e *euclid) apply(a, b, c, d int64) {
+	m0, m1 := positive(b), positive(d)
+	a0, b0, c0, d0 := abs(a), abs(b), abs(c), abs(d)
+	rows(e.x[:e.n], e.y[:e.n], a0, b0, c0, d0, m0, m1)
 	e.trim()
 	e.settle()
-	e.u.start(e.m+1, pa, pb, qa, qb)
+	// ±u0 = a (s0 u0) + b (s1 u1), likewise u1; b and d are not 0. The sum has
+	// the sign of its second part, which is not the smaller one.
+	e.u.start(e.m+1, a0, b0, c0, d0, ^(e.s0 ^ e.s1))
+	e.s0, e.s1 = e.s1^^m0, e.s1^^m1
+}
+
+// positive returns all ones if a > 0, else 0.
+func positive(a int64) uint64 { return uint64(-a >> 63) }
+
+// abs returns the absolute value.
+func abs(a int64) uint64 {
+	s := a >> 63
+	return uint64((a ^ s) - s)
+}
+
+// rows replaces x by ±(a x - b y) and y by ±(c x - d y), with a minus if m0 and
+// m1 are all ones, and a plus if they are 0. The results must not be negative;
+// a, b, c, d < 2^63. What is subtracted is added as in pass.
+func rows(x, y []uint64, a, b, c, d, m0, m1 uint64) {
+	y = y[:len(x)]
+	p, q := a&m0|b&^m0, c&m1|d&^m1
+	for i, v := range x {
+		w := y[i]
+		x[i], p = mulAdd2(a, v^m0, b, w^^m0, p)
+		y[i], q = mulAdd2(c, v^m1, d, w^^m1, q)
+	}
 }
 
 // settle ends the pass over the cofactors. They grow by at most a word in one.
@@ -291,46 +323,33 @@ func (e *euclid) settle() {
 
 // trim lowers n to the words that the remainders have come down to.
 func (e *euclid) trim() {
-	x, y := e.remainders()
-	for e.n > 1 && x[e.n-1]|y[e.n-1] == 0 {
+	for e.n > 1 && e.x[e.n-1]|e.y[e.n-1] == 0 {
 		e.n--
-	}
-}
-
-// row sets z to a*x - b*y, which must not be negative nor longer than z;
-// a, b < 2^63. For N bits, -b*y = b*(2^N-1-y) + b modulo 2^N: so what is
-// subtracted is added as well, and no carry has a sign.
-func row(z, x, y []uint64, a, b uint64) {
-	x, y = x[:len(z)], y[:len(z)]
-	c := b
-	for i := range z {
-		z[i], c = mulAdd2(a, x[i], b, ^y[i], c)
 	}
 }
 
 // last runs Euclid to its end on remainders of one word. As it stops at
 // r1 <= limit, and limit is at least 1, a cofactor is at most half a word.
 func (e *euclid) last(limit uint64) {
-	r0, r1 := e.remainders()
-	x, y := r0[0], r1[0]
-	pa, pb, qa, qb := uint64(1), uint64(0), uint64(0), uint64(1)
-	odd := false
+	x, y := e.x[0], e.y[0]
+	pa, pb, qa, qb := int64(1), int64(0), int64(0), int64(1)
 	for y > limit {
 		k, z := x/y, x%y
 		x, y = y, z
-		pa, pb, qa, qb = qa, qb, pa+k*qa, pb+k*qb
-		odd = !odd
+		pa, pb, qa, qb = qa, qb, pa-int64(k)*qa, pb-int64(k)*qb
 	}
-	e.apply(pa, pb, qa, qb, odd)
+	e.apply(pa, pb, qa, qb)
 }
 
 // divide does one step of Euclid with a quotient of any size, bit by bit. It
 // is for what a stage cannot see, and hardly ever runs.
 func (e *euclid) divide() {
 	e.settle()
-	r0, r1 := e.remainders()
 	u0, u1 := e.cofactors()
-	r0, r1 = r0[:e.n], r1[:e.n]
+	r0, r1 := e.x[:e.n], e.y[:e.n]
+	// r0 - k r1 = -(s1 k u1 - s0 u0) b
+	negateIf(u0, u0, ^(e.s0 ^ e.s1))
+	e.s0, e.s1 = e.s1, ^e.s1
 	size := bitLen(r1)
 	for cmp(r0, r1) >= 0 {
 		s := bitLen(r0) - size
@@ -346,7 +365,6 @@ func (e *euclid) divide() {
 	for i := range u0 {
 		u0[i], u1[i] = u1[i], u0[i]
 	}
-	e.odd = !e.odd
 	e.trim()
 	e.m = max(limbLen(u1), limbLen(u0), 1)
 }

@@ -158,10 +158,10 @@ func mul(z, x, y []uint64) {
 	addProduct(z, x, y)
 }
 
-// addProduct adds x*y to z modulo 2^(64 len(z)). At each turn z and y have lost
+// addProductWords is addProduct: it adds x*y to z modulo 2^(64 len(z)). At each turn z and y have lost
 // the same number of words, so that z begins at the place of y[0]. What falls
 // off above z is a multiple of the modulus.
-func addProduct(z, x, y []uint64) {
+func addProductWords(z, x, y []uint64) {
 	for len(y) >= 4 && len(z) >= 4 {
 		n := min(len(x), len(z))
 		c0, c1, c2, c3 := addMul4(z[:n], x[:n], y[0], y[1], y[2], y[3])
@@ -246,18 +246,24 @@ func divideExact(p, q, a, scratch []uint64) {
 	}
 	inv := inverse64(odd[0])
 	q = q[:len(p)]
-	// The words below i are the quotient; the rest is what is still to divide.
-	// m makes its lowest word 0, so that all of it moves up by a word.
-	for i := range p {
-		m0, m1 := p[i]*inv, q[i]*inv
-		subMul2(p[i:], q[i:], odd, m0, m1)
-		p[i], q[i] = m0, m1
-	}
+	divideOdd(p, q, odd, inv)
 	// The shift brought in zeros above, whatever the sign, so the upper s bits
 	// are not known. They are copies of the one below.
 	n := len(p) - 1
 	p[n] = uint64(int64(p[n]<<s) >> s)
 	q[n] = uint64(int64(q[n]<<s) >> s)
+}
+
+// divideWords is divideOdd: it divides p and q by x, which is odd, modulo
+// 2^(64 len(p)); inv is 1/x modulo 2^64.
+func divideWords(p, q, x []uint64, inv uint64) {
+	// The words below i are the quotient; the rest is what is still to divide.
+	// m makes its lowest word 0, so that all of it moves up by a word.
+	for i := range p {
+		m0, m1 := p[i]*inv, q[i]*inv
+		subMul2(p[i:], q[i:], x, m0, m1)
+		p[i], q[i] = m0, m1
+	}
 }
 
 // subMul2 subtracts x*m from p, and x*n from q, modulo 2^(64 len(p)). The
@@ -358,6 +364,24 @@ func mod(r, p, a, scratch []uint64) {
 	d := scratch[:n]
 	shiftLeft(d, a, s)
 	top := shiftLeft(p, p, s)
+	for len(p) > n && top == 0 && p[len(p)-1] < d[n-1] {
+		p, top = p[:len(p)-1], p[len(p)-1] // a digit of 0
+	}
+	modDigits(p, d, top)
+	// The remainder has been shifted like d.
+	for i := range r {
+		r[i] = p[i] >> s
+		if i+1 < n && s != 0 {
+			r[i] |= p[i+1] << (64 - s)
+		}
+	}
+}
+
+// modWords is modDigits: it leaves in the low words of p what p, with top above
+// it, leaves modulo d, whose top bit is set. The quotient must fit in the words
+// that p has more than d, and one.
+func modWords(p, d []uint64, top uint64) {
+	n := len(d)
 	for j := len(p) - n; j >= 0; j-- {
 		// p[j:j+n] and top above it, divided by d: less than d * 2^64.
 		q := ^uint64(0)
@@ -386,13 +410,6 @@ func mod(r, p, a, scratch []uint64) {
 			borrow -= add(p[j:j+n], p[j:j+n], d)
 		}
 		top = p[j+n-1]
-	}
-	// The remainder has been shifted like d.
-	for i := range r {
-		r[i] = p[i] >> s
-		if i+1 < n && s != 0 {
-			r[i] |= p[i+1] << (64 - s)
-		}
 	}
 }
 

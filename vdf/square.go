@@ -130,19 +130,17 @@ func (s *squarer) fastSquare(z, x *element) bool {
 		return false
 	}
 	// u*b = ±1 mod a, k = -c/b mod a.
+	h := s.half
+	c, t := x.c[:h+1], s.t[:2*h+1]
 	s.e.init(x.a, x.b)
 	s.e.run(s.one)
-	h := s.half
 	_, u := s.e.cofactors()
-	u = u[:h]
-	c := x.c[:h+1]
-	t := s.t[:2*h+1]
-	mul(t, c, u)
+	mul(t, c, u[:h])
 	an := limbLen(x.a)
 	mod(s.k[:an], t, x.a[:an], s.u[:an])
 	clear(s.k[an:])
-	// 1 = r1 = ±u*b with a plus if r0 has an even index; k = -c/b.
-	if s.e.odd == x.neg && limbLen(s.k) > 0 {
+	// 1 = r1 = ±u*b; k = -c/b.
+	if (s.e.s1 != 0) == x.neg && limbLen(s.k) > 0 {
 		sub(s.k, x.a, s.k)
 	}
 	s.e.init(x.a, s.k)
@@ -151,7 +149,7 @@ func (s *squarer) fastSquare(z, x *element) bool {
 }
 
 // finish makes the square of x from the basis that the second run of Euclid
-// left, (d0, v0) = (r0, ±u0) and (d1, v1) = (r1, ∓u1).
+// left, (r0, ±u0) and (r1, ±u1).
 func (s *squarer) finish(z, x *element) bool {
 	n := s.quart
 	d0, d1 := s.e.remainders()
@@ -160,21 +158,20 @@ func (s *squarer) finish(z, x *element) bool {
 		return false
 	}
 	d0, d1, v0, v1 = d0[:n+1], d1[:n], v0[:n], v1[:n]
-	// d(i) = s(i) v(i) k mod a with s(0) = -1 for even indices. Instead of v, b
-	// takes the sign: with β = ±b,
-	//	p = (β d0 + c v0)/a,  q = (c v1 - β d1)/a.
-	minus := !s.e.odd
-	sign := mask(x.neg != minus)
+	// d(i) = s(i) v(i) k mod a with signs s(i). Instead of v, b takes the sign:
+	//	p = (s0 b d0 + c v0)/a,  q = (s1 b d1 + c v1)/a.
+	s0, s1, sb := s.e.s0, s.e.s1, mask(x.neg)
 	p, q, b, c := s.p, s.q, s.b, x.c[:min(n+1, len(x.c))]
-	negateIf(b, x.b, sign)
+	negateIf(b, x.b, sb^s0)
 	mul(p, b, d0)
 	addProduct(p, c, v0)
-	neg(b, b)
+	negateIf(b, b, s0^s1)
 	mul(q, b, d1)
 	addProduct(q, c, v1)
 	divideExact(p, q, x.a, b)
 
-	// A = d0² + p v0,  C = d1² + q v1,  ±B = 2 (d0 d1 - q v0) - β.
+	// A = d0² + p v0,  C = d1² + q v1,  B = 2 (d0 d1 + s0 s1 q v0) + s1 b. The
+	// basis has determinant s1 a, so that with s1 = -1 this is the inverse.
 	w := s.half + 1
 	ax, cx, bx := s.x[:w], s.z[:w], s.y[:w]
 	mul(ax, d0, d0)
@@ -182,10 +179,10 @@ func (s *squarer) finish(z, x *element) bool {
 	mul(cx, d1, d1)
 	addSigned(cx, q, v1)
 	mul(bx, d0, d1)
-	neg(q, q)
+	negateIf(q, q, s0^s1)
 	addSigned(bx, q, v0)
-	twicePlus(bx, x.b, ^sign)
-	return s.reduce(z, ax, bx, cx, !minus)
+	twicePlus(bx, x.b, sb^s1)
+	return s.reduce(z, ax, bx, cx, s1 != 0)
 }
 
 // twicePlus sets z = 2z + b, or 2z - b if sign is all ones. z is longer by a

@@ -69,7 +69,20 @@ func edgeForms(p *Params) []form {
 	return append(forms, p.input([]byte("edge")))
 }
 
-func TestEdgeForms(t *testing.T) {
+// bothWays runs f with the assembly, if there is any, and without.
+func bothWays(t *testing.T, f func(t *testing.T)) {
+	had := mulx
+	defer func() { mulx = had }()
+	if mulx {
+		t.Run("assembly", f)
+	}
+	mulx = false
+	t.Run("go", f)
+}
+
+func TestEdgeForms(t *testing.T) { bothWays(t, testEdgeForms) }
+
+func testEdgeForms(t *testing.T) {
 	for _, bits := range []int{256, 512, 1024} {
 		p := testGroup(t, bits)
 		s := newSquarer(p.d)
@@ -96,7 +109,9 @@ func TestEdgeForms(t *testing.T) {
 	}
 }
 
-func TestSquareAgainstReference(t *testing.T) {
+func TestSquareAgainstReference(t *testing.T) { bothWays(t, testSquareAgainstReference) }
+
+func testSquareAgainstReference(t *testing.T) {
 	sizes := testSizes
 	if *million > 0 {
 		sizes = append(sizes, 3072, 4096)
@@ -123,7 +138,9 @@ func TestSquareAgainstReference(t *testing.T) {
 	}
 }
 
-func TestComposeAgainstReference(t *testing.T) {
+func TestComposeAgainstReference(t *testing.T) { bothWays(t, testComposeAgainstReference) }
+
+func testComposeAgainstReference(t *testing.T) {
 	for _, bits := range testSizes {
 		p := testGroup(t, bits)
 		s := newSquarer(p.d)
@@ -148,7 +165,9 @@ func TestComposeAgainstReference(t *testing.T) {
 // Forms made to share a prime of any length that fits a word, with opposite
 // signs, so that it cancels. Random ones never do, but those of a hostile peer
 // may: the longer the divisor, the longer one of the quotients.
-func TestComposeChosenFactor(t *testing.T) {
+func TestComposeChosenFactor(t *testing.T) { bothWays(t, testComposeChosenFactor) }
+
+func testComposeChosenFactor(t *testing.T) {
 	for _, bits := range []int{512, 1024} {
 		p := testGroup(t, bits)
 		s := newSquarer(p.d)
@@ -181,7 +200,9 @@ func TestComposeChosenFactor(t *testing.T) {
 
 // Forms that share a prime: it stays, squared, or it cancels; and forms that
 // share two primes of which one does this and one that.
-func TestComposeCommonFactor(t *testing.T) {
+func TestComposeCommonFactor(t *testing.T) { bothWays(t, testComposeCommonFactor) }
+
+func testComposeCommonFactor(t *testing.T) {
 	for _, bits := range []int{256, 512, 1024} {
 		p := testGroup(t, bits)
 		s := newSquarer(p.d)
@@ -301,7 +322,9 @@ func TestGroupLaw(t *testing.T) {
 
 // Numbers at the edges of Euclid's stages: quotients of all sizes, neighbours
 // that differ in few bits, powers of two.
-func TestEuclid(t *testing.T) {
+func TestEuclid(t *testing.T) { bothWays(t, testEuclid) }
+
+func testEuclid(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	e := makeEuclid(9)
 	one := make([]uint64, 9)
@@ -338,19 +361,19 @@ func TestEuclid(t *testing.T) {
 		g := new(big.Int).GCD(nil, nil, a, b)
 		r0, r1 := e.remainders()
 		u0, u1 := e.cofactors()
-		r, u, plus := toBig(r0), toBig(u0), e.odd
+		r, u, sign := toBig(r0), toBig(u0), e.s0
 		if r1[0] == 1 {
-			r, u, plus = toBig(r1), toBig(u1), !plus
+			r, u, sign = toBig(r1), toBig(u1), e.s1
 		}
 		require.Zero(t, r.Cmp(g), "gcd(%v, %v)", a, b)
-		if !plus {
+		if sign != 0 {
 			u.Neg(u)
 		}
 		u.Mul(u, b).Sub(u, g)
 		require.Zero(t, u.Mod(u, a).Sign(), "cofactor for %v, %v", a, b)
 
 		// Stopped in the middle: both neighbours satisfy their equation, and
-		// r0*u1 + r1*u0 = a.
+		// r0*u1 - r1*(±u0) = a, with the sign of u0 relative to that of u1.
 		limit := make([]uint64, 9)
 		setBig(limit, number(1+rng.IntN(a.BitLen())))
 		e.init(x, y)
@@ -359,12 +382,17 @@ func TestEuclid(t *testing.T) {
 		u0, u1 = e.cofactors()
 		require.LessOrEqual(t, toBig(r1).Cmp(toBig(limit)), 0)
 		v := new(big.Int).Mul(toBig(r0), toBig(u1))
-		v.Add(v, new(big.Int).Mul(toBig(r1), toBig(u0)))
-		require.Zero(t, v.Cmp(a))
+		w := new(big.Int).Mul(toBig(r1), toBig(u0))
+		if e.s0 == e.s1 {
+			w.Neg(w)
+		}
+		require.Zero(t, v.Add(v, w).Cmp(a))
 	}
 }
 
-func TestMod(t *testing.T) {
+func TestMod(t *testing.T) { bothWays(t, testMod) }
+
+func testMod(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	pick := func() uint64 { // words that make the quotient's estimate go wrong
 		switch rng.IntN(4) {

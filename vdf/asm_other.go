@@ -1,0 +1,13 @@
+//go:build !amd64 || purego
+
+package vdf
+
+var mulx = false
+
+func rounds(e *euclid, limitBits int) int { return 0 }
+
+func addProduct(z, x, y []uint64) { addProductWords(z, x, y) }
+
+func divideOdd(p, q, x []uint64, inv uint64) { divideWords(p, q, x, inv) }
+
+func modDigits(p, d []uint64, top uint64) { modWords(p, d, top) }
