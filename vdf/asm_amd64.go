@@ -13,7 +13,7 @@ var mulx = hasMULX()
 func hasMULX() bool
 
 //go:noescape
-func roundsMULX(e *euclid, limitBits int) (rounds int)
+func roundsMULX(e *euclid, limit int) (rounds int)
 
 //go:noescape
 func addProductMULX(z, x, y []uint64)
@@ -24,13 +24,13 @@ func divideMULX(p, q, x []uint64, inv uint64)
 //go:noescape
 func modMULX(p, d []uint64, top, v uint64)
 
-// rounds does rounds of lehmer as long as they come to no remainder near a
-// limit of that many bits, and returns how many. 0 is no verdict.
-func rounds(e *euclid, limitBits int) int {
+// rounds does rounds of lehmer as long as they get anywhere, r1 has more than
+// limit bits and r0 more than a word, and returns how many.
+func rounds(e *euclid, limit int) int {
 	if !mulx {
 		return 0
 	}
-	return roundsMULX(e, limitBits)
+	return roundsMULX(e, limit)
 }
 
 func addProduct(z, x, y []uint64) {

@@ -4,7 +4,7 @@ package vdf
 
 var mulx = false
 
-func rounds(e *euclid, limitBits int) int { return 0 }
+func rounds(e *euclid, limit int) int { return 0 }
 
 func addProduct(z, x, y []uint64) { addProductWords(z, x, y) }
 

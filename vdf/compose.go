@@ -65,7 +65,7 @@ func (s *squarer) fastCompose(z, x, y *element) bool {
 	// Down to r1 <= 1: r1 = 1 if a1 and a2 are coprime, else r1 = 0 and r0 is
 	// their divisor.
 	s.e.init(m.a1, m.a2)
-	s.e.run(s.one)
+	s.e.run(1)
 	r0, r1 := s.e.remainders()
 	u0, u1 := s.e.cofactors()
 	g, u, plus := r0[0], u0[:h], s.e.s0 == 0

@@ -77,15 +77,12 @@ func (e *euclid) remainders() (r0, r1 []uint64) { return e.x, e.y }
 // cofactors returns u0 and u1.
 func (e *euclid) cofactors() (u0, u1 []uint64) { return e.u.x, e.u.y }
 
-// run goes on while r1 > limit >= 1.
-func (e *euclid) run(limit []uint64) {
-	limitBits := bitLen(limit)
-	for e.above(limit, limitBits) {
+// run goes on while r1 has more than limit bits; limit >= 1.
+func (e *euclid) run(limit int) {
+	for bitLen(e.y[:e.n]) > limit {
 		if e.n == 1 {
-			e.last(limit[0])
-			continue
-		}
-		if !e.lehmer(limit, limitBits) {
+			e.last(limit)
+		} else if rounds(e, limit) == 0 && !e.lehmer(limit) {
 			e.divide()
 		}
 	}
@@ -94,31 +91,16 @@ func (e *euclid) run(limit []uint64) {
 	clear(e.y[e.n:])
 }
 
-// above reports whether r1 > limit.
-func (e *euclid) above(limit []uint64, limitBits int) bool {
-	if rounds(e, limitBits) > 0 {
-		return true
-	}
+// lehmer does a round: both stages, and applies their matrix. It reports whether
+// it has got anywhere: not if the next quotient is above some 30 bits.
+func (e *euclid) lehmer(limit int) bool {
 	n := e.n
-	if e.y[n-1] != 0 && 64*(n-1) >= limitBits {
-		return true
-	}
-	return 64*n >= limitBits && cmp(e.y[:n], limit[:n]) > 0
-}
+	s := bits.LeadingZeros64(e.x[n-1])
+	x1, x0 := top128(e.x[:n], uint(s))
+	y1, y0 := top128(e.y[:n], uint(s))
+	unit := 64*(n-1) - s // the weight of bit 0 of x1
 
-// lehmer does both stages and applies their matrix. It reports whether it has
-// got anywhere: not if the next quotient is above some 30 bits.
-func (e *euclid) lehmer(limit []uint64, limitBits int) bool {
-	if rounds(e, limitBits) > 0 {
-		return true
-	}
-	n := e.n
-	s := uint(bits.LeadingZeros64(e.x[n-1]|e.y[n-1])) & 63
-	x1, x0 := top128(e.x[:n], s)
-	y1, y0 := top128(e.y[:n], s)
-	unit := 64*(n-1) - int(s) // the weight of bit 0 of x1
-
-	p, q := stage(x1, y1, leading(limit, limitBits, unit), &e.u)
+	p, q := stage(x1, y1, least(limit-unit), &e.u)
 	if p == stageP {
 		return false
 	}
@@ -128,26 +110,23 @@ func (e *euclid) lehmer(limit []uint64, limitBits int) bool {
 	h, l := combine(pa, pb, x1, x0, y1, y0)
 	y1, y0 = combine(qa, qb, x1, x0, y1, y0)
 	x1, x0 = h, l
-	s = uint(bits.LeadingZeros64(x1|y1)) & 63
+	s = bits.LeadingZeros64(x1)
 	x1 = x1<<s | x0>>1>>(63-s)
 	y1 = y1<<s | y0>>1>>(63-s)
-	unit -= int(s)
-	p, q = stage(x1, y1, leading(limit, limitBits, unit), &e.u)
+	p, q = stage(x1, y1, least(limit-unit+s), &e.u)
 	a, b := unpack(p)
 	c, d := unpack(q)
 	e.apply(a*pa+b*qa, a*pb+b*qb, c*pa+d*qa, c*pb+d*qb)
 	return true
 }
 
-// leading returns x >> unit, or all ones if that has more than 64 bits.
-func leading(x []uint64, size, unit int) uint64 {
-	switch {
-	case size <= unit:
-		return 0
-	case size > unit+64:
+// least is the least number that a stage divides by if those of up to k bits
+// are at the limit.
+func least(k int) uint64 {
+	if k > 63 {
 		return ^uint64(0)
 	}
-	return window(x, unit)
+	return max(stageLast, uint64(1)<<max(k, 0))
 }
 
 // Where the rows of a stage start: x = 1x + 0y and y = 0x + 1y.
@@ -156,55 +135,32 @@ const (
 	stageQ = 1
 )
 
-// stage runs Euclid on x >= y while y > limit and remainders are at least
+// stage runs Euclid on x >= y while y >= least and remainders are at least
 // stageMin. It returns the last two remainders as rows: A x + B y, with A and B,
 // which have signs, packed into a word as A 2^32 + B.
 //
 // The time goes into the latency of the divisions, each of which waits for the
-// one before. In their shadow u advances by a word for two steps, at hardly any
-// cost.
-func stage(x, y, limit uint64, u *pass) (p, q uint64) {
+// one before. In their shadow u advances by a word, at hardly any cost.
+func stage(x, y, least uint64, u *pass) (p, q uint64) {
 	p, q = stageP, stageQ
-	for {
-		if y <= limit || y < stageLast {
-			return p, q
-		}
+	for y >= least {
 		k, z := x/y, x%y // one instruction
-		r := p - k*q
-		w, v := y-z, q-r
+		v := p - k*q
+		t, w := y-z, q-v
 		if z <= y>>1 { // without a jump, which would go either way
-			w = z
+			t = z
 		}
 		if z <= y>>1 {
-			v = r
+			w = v
 		}
-		if w < stageMin {
-			return p, q
+		if t < stageMin {
+			break
 		}
-		x, p = w, v
-		if x <= limit || x < stageLast {
-			return q, p
-		}
-		k, z = y/x, y%x
-		r = q - k*p
-		w, v = x-z, p-r
-		if z <= x>>1 {
-			w = z
-		}
-		if z <= x>>1 {
-			v = r
-		}
-		if w < stageMin {
-			return q, p
-		}
-		y, q = w, v
-		if i := u.i; i < len(u.x) && i < len(u.y) && i < u.n {
-			v, w := u.x[i]^u.t, u.y[i]
-			u.x[i], u.p = mulAdd2(u.a, v, u.b, w, u.p)
-			u.y[i], u.q = mulAdd2(u.c, v, u.d, w, u.q)
-			u.i = i + 1
-		}
+		x, y = y, t
+		p, q = q, w
+		u.step()
 	}
+	return p, q
 }
 
 // unpack returns the two halves of a row.
@@ -232,15 +188,21 @@ func (u *pass) start(n int, a, b, c, d, t uint64) {
 	u.p, u.q = a&t, c&t
 }
 
+// step does a word if there is one left.
+func (u *pass) step() {
+	if i := u.i; i < u.n {
+		v, w := u.x[i]^u.t, u.y[i]
+		u.x[i], u.p = mulAdd2(u.a, v, u.b, w, u.p)
+		u.y[i], u.q = mulAdd2(u.c, v, u.d, w, u.q)
+		u.i = i + 1
+	}
+}
+
 // finish does what is left of it.
 func (u *pass) finish() {
-	p, q := u.p, u.q
-	for i := u.i; i < u.n && i < len(u.x) && i < len(u.y); i++ {
-		v, w := u.x[i]^u.t, u.y[i]
-		u.x[i], p = mulAdd2(u.a, v, u.b, w, p)
-		u.y[i], q = mulAdd2(u.c, v, u.d, w, q)
+	for u.i < u.n {
+		u.step()
 	}
-	u.i = u.n
 }
 
 // mulAdd2 returns a*x + b*y + c; a, b < 2^63.
@@ -328,15 +290,16 @@ func (e *euclid) trim() {
 	}
 }
 
-// last runs Euclid to its end on remainders of one word. As it stops at
-// r1 <= limit, and limit is at least 1, a cofactor is at most half a word.
-func (e *euclid) last(limit uint64) {
+// last runs Euclid to its end on remainders of one word. As it divides by 2 at
+// least, a cofactor is at most half a word.
+func (e *euclid) last(limit int) {
 	x, y := e.x[0], e.y[0]
 	pa, pb, qa, qb := int64(1), int64(0), int64(0), int64(1)
-	for y > limit {
+	for y>>limit != 0 {
 		k, z := x/y, x%y
 		x, y = y, z
 		pa, pb, qa, qb = qa, qb, pa-int64(k)*qa, pb-int64(k)*qb
+		e.u.step()
 	}
 	e.apply(pa, pb, qa, qb)
 }

@@ -26,8 +26,8 @@
 	MOVQ    x, BX; \
 	SHRQ    $32, BX; \
 	JZ      back; \
-	SHRQ    $2, BX; \
-	JZ      done
+	CMPQ    x, least-96(SP); \
+	JCS     done
 
 
 // WORD does the next word of the pass over u, see pass: DI and SI point to the
@@ -59,9 +59,8 @@
 #define STAGE(loop, half, odd, even, swap, done) \
 	MOVQ  $const_stageP, R10; \
 	MOVQ  $const_stageQ, R11; \
-	MOVQ  R9, BX; \
-	SHRQ  $34, BX; \
-	JZ    done; \
+	CMPQ  R9, least-96(SP); \
+	JCS   done; \
 loop: \
 	STEP(R8, R9, R10, R11, even, swap); \
 	TESTQ R12, R12; \
@@ -124,8 +123,17 @@ done:
 	XORQ tmp, a; \
 	SUBQ tmp, a
 
-// func roundsMULX(e *euclid, limitBits int) (rounds int)
-TEXT ·roundsMULX(SB), NOSPLIT, $88-24
+// LEAST sets the least number that a stage divides by, see least; k <= 63.
+#define LEAST(k, tmp) \
+	MOVQ    $34, tmp; \
+	CMPQ    k, tmp; \
+	CMOVQLT tmp, k; \
+	MOVQ    $1, tmp; \
+	SHLXQ   k, tmp, tmp; \
+	MOVQ    tmp, least-96(SP)
+
+// func roundsMULX(e *euclid, limit int) (rounds int)
+TEXT ·roundsMULX(SB), NOSPLIT, $120-24
 	MOVQ $0, rounds+16(FP)
 
 	// the pass under way
@@ -162,15 +170,17 @@ round:
 	LEAQ   (R15)(CX*8), R15
 	MOVQ   -8(DX), R8
 	MOVQ   -8(R15), R11
-	MOVQ   R8, AX
-	ORQ    R11, AX
-	LZCNTQ AX, AX
+	LZCNTQ R8, AX
+	MOVQ   -16(DX), R9
 	LEAQ   -1(CX), BX
 	SHLQ   $6, BX
 	SUBQ   AX, BX             // their unit
-	CMPQ   BX, limitBits+8(FP)
-	JLT    return
-	MOVQ   -16(DX), R9
+	SUBQ   limit+8(FP), BX
+	NEGQ   BX
+	CMPQ   BX, $63
+	JGT    return
+	MOVQ   BX, k-104(SP)
+	LEAST(BX, R10)
 	CMPQ   CX, $2
 	JEQ    short
 	MOVQ   -24(DX), R10
@@ -213,9 +223,12 @@ top:
 	COMBINE(R8, R10)
 	UNPACK(R11, AX, BX)
 	COMBINE(R9, R15)
-	MOVQ   R8, AX
-	ORQ    R9, AX
-	LZCNTQ AX, AX
+	LZCNTQ R8, AX
+	MOVQ   k-104(SP), CX
+	ADDQ   AX, CX
+	CMPQ   CX, $63
+	JGT    once
+	LEAST(CX, DX)
 	MOVQ   AX, BX
 	NOTQ   BX
 	SHRQ   $1, R10
@@ -303,6 +316,10 @@ settled:
 	ORQ   R9, R13
 	MOVQ  R14, R8
 	MOVQ  R15, R9
+	NOTQ  R14
+	NOTQ  R15
+	MOVQ  R14, n0-112(SP)
+	MOVQ  R15, n1-120(SP)
 	MOVQ  euclid_n(BX), CX
 	MOVQ  euclid_x(BX), DI
 	MOVQ  euclid_y(BX), SI
@@ -318,9 +335,8 @@ rows:
 	MULXQ a-16(SP), AX, BX
 	ADDQ  R12, AX
 	ADCQ  $0, BX
-	MOVQ  R8, DX
+	MOVQ  n0-112(SP), DX
 	XORQ  R15, DX
-	NOTQ  DX
 	MULXQ b-24(SP), R10, R11
 	ADDQ  R10, AX
 	ADCQ  R11, BX
@@ -331,9 +347,8 @@ rows:
 	MULXQ c-32(SP), AX, BX
 	ADDQ  R13, AX
 	ADCQ  $0, BX
-	MOVQ  R9, DX
+	MOVQ  n1-120(SP), DX
 	XORQ  R15, DX
-	NOTQ  DX
 	MULXQ d-40(SP), R10, R11
 	ADDQ  R10, AX
 	ADCQ  R11, BX
@@ -375,6 +390,11 @@ trimmed:
 	ANDQ AX, R14
 	INCQ rounds+16(FP)
 	JMP  round
+
+once:
+	MOVQ $const_stageP, R10
+	MOVQ $const_stageQ, R11
+	JMP  rest
 
 short:
 	XORL R10, R10

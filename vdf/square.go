@@ -31,10 +31,9 @@ const slack = 24
 type squarer struct {
 	d     *big.Int
 	bits  int
-	half  int      // words of a and b: half of the discriminant's
-	quart int      // words of numbers of a quarter of its size
-	limit []uint64 // |D/4|^(1/4)
-	one   []uint64
+	half  int // words of a and b: half of the discriminant's
+	quart int // words of numbers of a quarter of its size
+	limit int // bits of |D/4|^(1/4)
 
 	e       euclid
 	k       []uint64
@@ -47,16 +46,10 @@ type squarer struct {
 
 func newSquarer(d *big.Int) *squarer {
 	n := d.BitLen()
-	s := &squarer{d: d, bits: n, half: (n/2 + 63) / 64, quart: (n/4 + 63) / 64}
-	l := new(big.Int).Rsh(new(big.Int).Neg(d), 2)
-	l.Sqrt(l).Sqrt(l)
-	s.limit = make([]uint64, s.half+1)
-	setBig(s.limit, l)
+	s := &squarer{d: d, bits: n, half: (n/2 + 63) / 64, quart: (n/4 + 63) / 64, limit: n / 4}
 	h := s.half
 	words := func(n int) []uint64 { return make([]uint64, n) }
 	s.e = makeEuclid(h + 1)
-	s.one = words(h + 1)
-	s.one[0] = 1
 	s.k = words(h)
 	s.m = makeScratch(h, s.quart)
 	s.t, s.u = words(2*h+2), words(2*h+2)
@@ -133,7 +126,7 @@ func (s *squarer) fastSquare(z, x *element) bool {
 	h := s.half
 	c, t := x.c[:h+1], s.t[:2*h+1]
 	s.e.init(x.a, x.b)
-	s.e.run(s.one)
+	s.e.run(1)
 	_, u := s.e.cofactors()
 	mul(t, c, u[:h])
 	an := limbLen(x.a)
