@@ -16,6 +16,9 @@ func hasMULX() bool
 func roundsMULX(e *euclid, limit int) (rounds int)
 
 //go:noescape
+func mulMULX(z, x, y []uint64)
+
+//go:noescape
 func addProductMULX(z, x, y []uint64)
 
 //go:noescape
@@ -31,6 +34,14 @@ func rounds(e *euclid, limit int) int {
 		return 0
 	}
 	return roundsMULX(e, limit)
+}
+
+func mul(z, x, y []uint64) {
+	if mulx {
+		mulMULX(z, x, y)
+	} else {
+		mulWords(z, x, y)
+	}
 }
 
 func addProduct(z, x, y []uint64) {

@@ -166,7 +166,7 @@ func (s *squarer) finishCompose(z, x, y *element, d uint64, hn, sn bool) bool {
 	n := s.quart
 	d0, d1 := s.e.remainders()
 	v0, v1 := s.e.cofactors()
-	if bitLen(d0) > s.bits/4+composeSlack || limbLen(d1) > n || limbLen(v1) > n || limbLen(v0) > n {
+	if s.e.m > n || s.e.n > n+1 || bitLen(d0[:s.e.n]) > s.bits/4+composeSlack {
 		return false
 	}
 	d0, d1, v0, v1 = d0[:n+1], d1[:n], v0[:n], v1[:n]

@@ -41,6 +41,7 @@ import "math/bits"
 // more than both their errors. A quotient may be one off from that of the true
 // values. That is as good: the matrices are unimodular whatever the quotients.
 type euclid struct {
+	all    []uint64 // the words of all four
 	x, y   []uint64 // r0 and r1
 	s0, s1 uint64   // the signs of u0 and u1: all ones for a minus
 	n      int      // words of r0 and r1 in use
@@ -53,18 +54,25 @@ const (
 	stageLast = 1 << 34 // the least that it divides by
 )
 
-// makeEuclid returns one for numbers of n words, and cofactors no longer.
+// makeEuclid returns one for numbers of n words at most, and cofactors no
+// longer.
 func makeEuclid(n int) euclid {
-	words := func() []uint64 { return make([]uint64, n+1) }
-	return euclid{x: words(), y: words(), u: pass{x: words(), y: words()}}
+	words := make([]uint64, 4*(n+1))
+	next := func() []uint64 {
+		w := words[: n+1 : n+1]
+		words = words[n+1:]
+		return w
+	}
+	e := euclid{all: words}
+	e.x, e.y, e.u.x, e.u.y = next(), next(), next(), next()
+	return e
 }
 
 // init starts on a >= b.
 func (e *euclid) init(a, b []uint64) {
+	clear(e.all)
 	copy(e.x, a)
 	copy(e.y, b)
-	clear(e.u.x)
-	clear(e.u.y)
 	e.u.y[0] = 1
 	e.u.i, e.u.n = 0, 0
 	e.n, e.m = max(limbLen(a), 1), 1
@@ -87,8 +95,6 @@ func (e *euclid) run(limit int) {
 		}
 	}
 	e.settle()
-	clear(e.x[e.n:])
-	clear(e.y[e.n:])
 }
 
 // lehmer does a round: both stages, and applies their matrix. It reports whether

@@ -152,10 +152,11 @@ func subMul(z, x []uint64, y uint64) (c uint64) {
 	return c
 }
 
-// mul sets z = x*y modulo 2^(64 len(z)). z must not overlap the others.
-func mul(z, x, y []uint64) {
+// mulWords is mul: it sets z = x*y modulo 2^(64 len(z)). z must not overlap the
+// others.
+func mulWords(z, x, y []uint64) {
 	clear(z)
-	addProduct(z, x, y)
+	addProductWords(z, x, y)
 }
 
 // addProductWords is addProduct: it adds x*y to z modulo 2^(64 len(z)). At each turn z and y have lost

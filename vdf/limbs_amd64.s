@@ -6,6 +6,43 @@
 // products for it are made. Loops count an index up to zero, with pointers to
 // the ends. The slices in the arguments shrink as they are worked off.
 
+// COLUMN adds four words of y by one of x to z, see addMul4. The carries c are
+// used up, the new ones are in d.
+#define COLUMN(c0, c1, c2, c3, d0, d1, d2, d3) \
+	MOVQ  (R13)(CX*8), DX; \
+	MULXQ 0(SI), R15, d0; \
+	ADDQ  R15, c0; \
+	MULXQ 8(SI), R15, d1; \
+	ADCQ  R15, c1; \
+	MULXQ 16(SI), R15, d2; \
+	ADCQ  R15, c2; \
+	MULXQ 24(SI), R15, d3; \
+	ADCQ  R15, c3; \
+	ADCQ  $0, d3; \
+	ADDQ  (R12)(CX*8), c0; \
+	MOVQ  c0, (R12)(CX*8); \
+	ADCQ  c1, d0; \
+	ADCQ  c2, d1; \
+	ADCQ  c3, d2; \
+	ADCQ  $0, d3; \
+	INCQ  CX
+
+// func mulMULX(z, x, y []uint64)
+TEXT ·mulMULX(SB), NOSPLIT, $0-72
+	MOVQ z_base+0(FP), DI
+	MOVQ z_len+8(FP), CX
+	LEAQ (DI)(CX*8), DI
+	NEGQ CX
+	JZ   zeroed
+
+zero:
+	MOVQ $0, (DI)(CX*8)
+	INCQ CX
+	JNZ  zero
+
+zeroed:
+	JMP ·addProductMULX(SB)
+
 // func addProductMULX(z, x, y []uint64)
 TEXT ·addProductMULX(SB), NOSPLIT, $0-72
 	MOVQ y_base+48(FP), SI
@@ -31,31 +68,21 @@ fours:
 	XORL    R8, R8
 	XORL    R9, R9
 
-	// a column: four words of y by one of x, see addMul4; carries AX BX R8 R9
+	// two columns a turn, the carries in AX BX R8 R9 and R10 R11 R14 DI
 column:
-	MOVQ  (R13)(CX*8), DX
-	MULXQ 0(SI), R15, R10
-	ADDQ  R15, AX
-	MULXQ 8(SI), R15, R11
-	ADCQ  R15, BX
-	MULXQ 16(SI), R15, R14
-	ADCQ  R15, R8
-	MULXQ 24(SI), R15, DI
-	ADCQ  R15, R9
-	ADCQ  $0, DI
-	ADDQ  (R12)(CX*8), AX
-	MOVQ  AX, (R12)(CX*8)
-	ADCQ  R10, BX
-	MOVQ  BX, AX
-	ADCQ  R11, R8
-	MOVQ  R8, BX
-	ADCQ  R14, R9
-	MOVQ  R9, R8
-	ADCQ  $0, DI
-	MOVQ  DI, R9
-	INCQ  CX
+	COLUMN(AX, BX, R8, R9, R10, R11, R14, DI)
+	JZ    odd
+	COLUMN(R10, R11, R14, DI, AX, BX, R8, R9)
 	JNZ   column
+	JMP   above4
 
+odd:
+	MOVQ R10, AX
+	MOVQ R11, BX
+	MOVQ R14, R8
+	MOVQ DI, R9
+
+above4:
 	MOVQ z_cap+16(FP), CX
 	CMPQ CX, $4
 	JLT  few

@@ -48,7 +48,7 @@ func benchSquare(b *testing.B, bits int) {
 	z := s.newElement()
 	z.setForm(f)
 	r := newReference(p.d, f)
-	const batch = 200
+	const batch = 1000
 	n := 0
 	slow, fast := turns(b, func() {
 		for range batch {
