@@ -83,7 +83,16 @@ func (e *euclid) init(a, b []uint64) {
 func (e *euclid) remainders() (r0, r1 []uint64) { return e.x, e.y }
 
 // cofactors returns u0 and u1.
-func (e *euclid) cofactors() (u0, u1 []uint64) { return e.u.x, e.u.y }
+func (e *euclid) cofactors() (u0, u1 []uint64) {
+	e.settle()
+	return e.u.x, e.u.y
+}
+
+// cofactor returns u1 alone, which costs half. It is the end of all work on e.
+func (e *euclid) cofactor() (u1 []uint64) {
+	e.u.finishY()
+	return e.u.y
+}
 
 // run goes on while r1 has more than limit bits; limit >= 1.
 func (e *euclid) run(limit int) {
@@ -94,7 +103,6 @@ func (e *euclid) run(limit int) {
 			e.divide()
 		}
 	}
-	e.settle()
 }
 
 // lehmer does a round: both stages, and applies their matrix. It reports whether
@@ -206,9 +214,22 @@ func (u *pass) step() {
 
 // finish does what is left of it.
 func (u *pass) finish() {
-	for u.i < u.n {
-		u.step()
+	p, q := u.p, u.q
+	for i := u.i; i < u.n; i++ {
+		v, w := u.x[i]^u.t, u.y[i]
+		u.x[i], p = mulAdd2(u.a, v, u.b, w, p)
+		u.y[i], q = mulAdd2(u.c, v, u.d, w, q)
 	}
+	u.i = u.n
+}
+
+// finishY does what is left of it for y; x is good for nothing afterwards.
+func (u *pass) finishY() {
+	q := u.q
+	for i := u.i; i < u.n; i++ {
+		u.y[i], q = mulAdd2(u.c, u.x[i]^u.t, u.d, u.y[i], q)
+	}
+	u.i = u.n
 }
 
 // mulAdd2 returns a*x + b*y + c; a, b < 2^63.
@@ -313,7 +334,6 @@ func (e *euclid) last(limit int) {
 // divide does one step of Euclid with a quotient of any size, bit by bit. It
 // is for what a stage cannot see, and hardly ever runs.
 func (e *euclid) divide() {
-	e.settle()
 	u0, u1 := e.cofactors()
 	r0, r1 := e.x[:e.n], e.y[:e.n]
 	// r0 - k r1 = -(s1 k u1 - s0 u0) b

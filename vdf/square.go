@@ -127,8 +127,7 @@ func (s *squarer) fastSquare(z, x *element) bool {
 	c, t := x.c[:h+1], s.t[:2*h+1]
 	s.e.init(x.a, x.b)
 	s.e.run(1)
-	_, u := s.e.cofactors()
-	mul(t, c, u[:h])
+	mul(t, c, s.e.cofactor()[:h])
 	an := limbLen(x.a)
 	mod(s.k[:an], t, x.a[:an], s.u[:an])
 	clear(s.k[an:])
