@@ -41,7 +41,7 @@
 //
 // A squaring is NUDUPL on limbs of fixed number without allocation: an inverse
 // and a half reduction by one Euclidean algorithm in the manner of Lehmer, two
-// stages of some 31 bits for each pass over the numbers (euclid.go, with the
+// stages of some 30 bits for each pass over the numbers (euclid.go, with the
 // proof that the quotients are good), and products of a quarter of the size of
 // D (square.go). Nearly half of the time is the latency of single divisions,
 // one after the other; the cofactors are computed while they run. Products are

@@ -13,10 +13,10 @@ import "math/bits"
 //	r(i) = ±u(i) * b  mod a,   u(i) >= 0.
 //
 // A stage looks at the 64 leading bits of r0 and r1 and runs Euclid on them
-// with cofactors of 31 bits; the quotients are collected in a matrix. After
+// with cofactors of 30 bits; the quotients are collected in a matrix. After
 // the first stage the matrix is applied to the 128 leading bits, the second
 // stage takes the new leading 64 bits, and the product of both matrices, whose
-// entries have 63 bits, is applied to all limbs at once: some 62 bits of
+// entries have 61 bits, is applied to all limbs at once: some 60 bits of
 // progress for one pass over the numbers. The next round needs the remainders,
 // but not the cofactors: their pass runs while it divides.
 //
@@ -25,19 +25,23 @@ import "math/bits"
 // simulated remainder is z = A x + B y, where one of A and B is negative or 0
 // and |A| <= |B|; the true one is Z = A X + B Y. If it comes after z0 in the
 // simulation, with a row of A0 and B0, then z <= z0/2, and x is |B| z0 ± |B0| z
-// with |B0| <= |B|: so |B| < 2x/z0. A stage divides by z0 only if z0 >= 2^34,
-// which makes that less than 2^31, and takes z only if z >= 2^32.
+// with |B0| <= |B|: so |B| < 2x/z0. A stage divides by z0 only if z0 >= 2^35,
+// which makes that less than 2^30, and takes z only if z >= 2^31.
 //
-// Stage 1: 0 <= dx, dy < 1, so Z > z - |B| > 2^32 - 2^31 > 0. In the frame of
-// 128 bits the remainders are at least 2^64 (2^32 - 2^31) = 2^95, with an error
-// of less than 2^31 for what lies below the frame.
+// Stage 1: 0 <= dx, dy < 1, so Z > z - |B| > 2^31 - 2^30 > 0. In the frame of
+// 128 bits the remainders are at least 2^64 (2^31 - 2^30) = 2^94, with an error
+// of less than 2^30 for what lies below the frame.
 //
-// Stage 2: its x is a z0 of stage 1, or the x of it, and has at most 30 leading
-// zeros to shift out, so its unit is at least 2^34 in that frame: dx and dy are
-// in (-1/8, 9/8), and as A and B have different signs
-// Z > z - 9/8 |B| - 1/8 |A| > 2^32 - 10/8 2^31 > 0.
+// Stage 2: its x is a z0 of stage 1, or the x of it, and has at most 29 leading
+// zeros to shift out, so its unit is at least 2^35 in that frame: dx and dy are
+// in (-1/32, 33/32), and as A and B have different signs
+// Z > z - 33/32 |B| - 1/32 |A| > 2^31 - 34/32 2^30 > 0.
 //
-// In either stage Z stays below the remainder before it, as z0 - z >= 2^33 is
+// The second bound could be lower by a few bits and the first as high as that
+// allows: but a remainder that is not taken has cost a division, and so it does
+// not happen often.
+//
+// In either stage Z stays below the remainder before it, as z0 - z >= 2^34 is
 // more than both their errors. A quotient may be one off from that of the true
 // values. That is as good: the matrices are unimodular whatever the quotients.
 type euclid struct {
@@ -50,8 +54,8 @@ type euclid struct {
 }
 
 const (
-	stageMin  = 1 << 32 // the least remainder that a stage takes
-	stageLast = 1 << 34 // the least that it divides by
+	stageMin  = 1 << 31 // the least remainder that a stage takes
+	stageLast = 1 << 35 // the least that it divides by
 )
 
 // makeEuclid returns one for numbers of n words at most, and cofactors no
@@ -106,7 +110,7 @@ func (e *euclid) run(limit int) {
 }
 
 // lehmer does a round: both stages, and applies their matrix. It reports whether
-// it has got anywhere: not if the next quotient is above some 30 bits.
+// it has got anywhere: not if the next quotient is above some 29 bits.
 func (e *euclid) lehmer(limit int) bool {
 	n := e.n
 	s := bits.LeadingZeros64(e.x[n-1])

@@ -24,7 +24,7 @@
 	CMOVQCC DX, x; \
 	CMOVQCS R15, p; \
 	MOVQ    x, BX; \
-	SHRQ    $32, BX; \
+	SHRQ    $31, BX; \
 	JZ      back; \
 	CMPQ    x, least-96(SP); \
 	JCS     done
@@ -61,6 +61,7 @@
 	MOVQ  $const_stageQ, R11; \
 	CMPQ  R9, least-96(SP); \
 	JCS   done; \
+	PCALIGN $32; \
 loop: \
 	STEP(R8, R9, R10, R11, even, swap); \
 	TESTQ R12, R12; \
@@ -125,7 +126,7 @@ done:
 
 // LEAST sets the least number that a stage divides by, see least; k <= 63.
 #define LEAST(k, tmp) \
-	MOVQ    $34, tmp; \
+	MOVQ    $35, tmp; \
 	CMPQ    k, tmp; \
 	CMOVQLT tmp, k; \
 	MOVQ    $1, tmp; \
@@ -158,6 +159,7 @@ TEXT ·roundsMULX(SB), NOSPLIT, $120-24
 	MOVQ (euclid_u+pass_p)(AX), R13
 	MOVQ (euclid_u+pass_q)(AX), R14
 
+	PCALIGN $32
 round:
 	// the leading 128 bits, x1 R8, x0 R10, y1 R9, y0 CX
 	MOVQ   e+0(FP), BX
@@ -327,6 +329,7 @@ settled:
 	LEAQ  (SI)(CX*8), SI
 	NEGQ  CX
 
+	PCALIGN $32
 rows:
 	MOVQ  (DI)(CX*8), R14
 	MOVQ  (SI)(CX*8), R15
