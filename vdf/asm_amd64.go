@@ -16,13 +16,13 @@ func hasMULX() bool
 func roundsMULX(e *euclid, limit int) (rounds int)
 
 //go:noescape
-func mulMULX(z, x, y []uint64)
+func mul(z, x, y []uint64)
 
 //go:noescape
-func addProductMULX(z, x, y []uint64)
+func addProduct(z, x, y []uint64)
 
 //go:noescape
-func divideMULX(p, q, x []uint64, inv uint64)
+func divideOdd(p, q, x []uint64, inv uint64)
 
 //go:noescape
 func modMULX(p, d []uint64, top, v uint64)
@@ -34,30 +34,6 @@ func rounds(e *euclid, limit int) int {
 		return 0
 	}
 	return roundsMULX(e, limit)
-}
-
-func mul(z, x, y []uint64) {
-	if mulx {
-		mulMULX(z, x, y)
-	} else {
-		mulWords(z, x, y)
-	}
-}
-
-func addProduct(z, x, y []uint64) {
-	if mulx {
-		addProductMULX(z, x, y)
-	} else {
-		addProductWords(z, x, y)
-	}
-}
-
-func divideOdd(p, q, x []uint64, inv uint64) {
-	if mulx {
-		divideMULX(p, q, x, inv)
-	} else {
-		divideWords(p, q, x, inv)
-	}
 }
 
 func modDigits(p, d []uint64, top uint64) {

@@ -27,8 +27,10 @@
 	ADCQ  $0, d3; \
 	INCQ  CX
 
-// func mulMULX(z, x, y []uint64)
-TEXT ·mulMULX(SB), NOSPLIT, $0-72
+// func mul(z, x, y []uint64)
+TEXT ·mul(SB), NOSPLIT, $0-72
+	CMPB ·mulx(SB), $0
+	JEQ  words
 	MOVQ z_base+0(FP), DI
 	MOVQ z_len+8(FP), CX
 	LEAQ (DI)(CX*8), DI
@@ -41,10 +43,22 @@ zero:
 	JNZ  zero
 
 zeroed:
-	JMP ·addProductMULX(SB)
+	JMP addMULX<>(SB)
 
-// func addProductMULX(z, x, y []uint64)
-TEXT ·addProductMULX(SB), NOSPLIT, $0-72
+words:
+	JMP ·mulWords(SB)
+
+// func addProduct(z, x, y []uint64)
+TEXT ·addProduct(SB), NOSPLIT, $0-72
+	CMPB ·mulx(SB), $0
+	JEQ  words
+	JMP  addMULX<>(SB)
+
+words:
+	JMP ·addProductWords(SB)
+
+// The arguments are those of addProduct.
+TEXT addMULX<>(SB), NOSPLIT, $0-72
 	MOVQ y_base+48(FP), SI
 
 fours:
@@ -170,11 +184,13 @@ shift:
 return:
 	RET
 
-// func divideMULX(p, q, x []uint64, inv uint64)
+// func divideOdd(p, q, x []uint64, inv uint64)
 //
 // x times the words of the quotients, R13 and R14, is subtracted; the borrows
 // are R15 and DI.
-TEXT ·divideMULX(SB), NOSPLIT, $0-80
+TEXT ·divideOdd(SB), NOSPLIT, $0-80
+	CMPB ·mulx(SB), $0
+	JEQ  words
 	MOVQ p_base+0(FP), R8
 	MOVQ p_len+8(FP), R11
 	MOVQ q_base+24(FP), R9
@@ -217,6 +233,9 @@ less:
 	DECQ  R11
 	JNZ   quotient
 	RET
+
+words:
+	JMP ·divideWords(SB)
 
 // func modMULX(p, d []uint64, top, v uint64)
 //
