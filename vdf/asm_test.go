@@ -35,6 +35,9 @@ func TestWords(t *testing.T) {
 		addProductWords(want, x, y)
 		addProduct(z, x, y)
 		require.Equal(t, want, z, "%x * %x", x, y)
+		mulWords(want, x, y)
+		mul(z, x, y)
+		require.Equal(t, want, z, "%x * %x", x, y)
 
 		n := 1 + rng.IntN(10)
 		p, q, d := words(n), words(n), words(n)

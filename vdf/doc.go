@@ -40,16 +40,19 @@
 // # How it is fast
 //
 // A squaring is NUDUPL on limbs of fixed number without allocation: an inverse
-// and a half reduction by one Euclidean algorithm in the manner of Lehmer, two
-// stages of some 30 bits for each pass over the numbers (euclid.go, with the
-// proof that the quotients are good), and products of a quarter of the size of
-// D (square.go). Nearly half of the time is the latency of single divisions,
-// one after the other; the cofactors are computed while they run. Products are
-// computed four rows at once, and quotients exactly, from the lowest word up
-// (limbs.go). What does not fit the buffers, once in millions of squarings
-// and at the start from small forms, takes a slow path over math/big. The proof
-// is made from powers kept on the way, by buckets over signed digits, on all
-// cores (prove.go). Verification is one ladder for both exponents (power.go).
+// and a half reduction by one Euclidean algorithm in the manner of Lehmer, with
+// quotients rounded to the nearest and two stages of some 30 bits for each pass
+// over the numbers (euclid.go, with the proof that the quotients are good), and
+// products of a quarter of the size of D (square.go). More than half of the time
+// is the latency of single divisions, one after the other; the cofactors are
+// computed while they run. Products are computed four rows at once, and
+// quotients exactly, from the lowest word up (limbs.go). On amd64 with BMI2 the
+// rounds of Euclid and the products are in assembly; elsewhere, and with the
+// build tag purego, the Go code of the same names does it. What does not fit the
+// buffers, once in millions of squarings and at the start from small forms,
+// takes a slow path over math/big. The proof is made from powers kept on the
+// way, by buckets over signed digits, on all cores (prove.go). Verification is
+// one ladder for both exponents (power.go).
 //
 // # What it does not do
 //

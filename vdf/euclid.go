@@ -54,8 +54,11 @@ type euclid struct {
 }
 
 const (
-	stageMin  = 1 << 31 // the least remainder that a stage takes
-	stageLast = 1 << 35 // the least that it divides by
+	stageMinBits  = 31
+	stageLastBits = 35
+
+	stageMin  = 1 << stageMinBits  // the least remainder that a stage takes
+	stageLast = 1 << stageLastBits // the least that it divides by
 )
 
 // makeEuclid returns one for numbers of n words at most, and cofactors no

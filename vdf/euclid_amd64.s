@@ -3,6 +3,9 @@
 #include "textflag.h"
 #include "go_asm.h"
 
+// The rounds of lehmer, with nothing in memory but the numbers and what the
+// registers have no room for. See limbs_amd64.s for MULX.
+
 // A step of the quotient loop, see stage: x, y and their rows p, q become
 // y, t and q, w, where t is in the register of x and w in that of p. The old p
 // stays in CX. What counts is the way from a division to the next: DIV, then SUB
@@ -24,11 +27,10 @@
 	CMOVQCC DX, x; \
 	CMOVQCS R15, p; \
 	MOVQ    x, BX; \
-	SHRQ    $31, BX; \
+	SHRQ    $const_stageMinBits, BX; \
 	JZ      back; \
 	CMPQ    x, least-96(SP); \
 	JCS     done
-
 
 // WORD does the next word of the pass over u, see pass: DI and SI point to the
 // ends of its numbers, R12 counts up to zero, R13 and R14 are the carries.
@@ -124,9 +126,25 @@ done:
 	XORQ tmp, a; \
 	SUBQ tmp, a
 
+// ROW does the next word of z = ±(a x - b y), see rows: m and n are the signs as
+// masks, n = ^m; x and y are in R14 and R15.
+#define ROW(m, n, a, b, z, carry) \
+	MOVQ  m, DX; \
+	XORQ  R14, DX; \
+	MULXQ a, AX, BX; \
+	ADDQ  carry, AX; \
+	ADCQ  $0, BX; \
+	MOVQ  n, DX; \
+	XORQ  R15, DX; \
+	MULXQ b, R10, R11; \
+	ADDQ  R10, AX; \
+	ADCQ  R11, BX; \
+	MOVQ  AX, z(CX*8); \
+	MOVQ  BX, carry
+
 // LEAST sets the least number that a stage divides by, see least; k <= 63.
 #define LEAST(k, tmp) \
-	MOVQ    $35, tmp; \
+	MOVQ    $const_stageLastBits, tmp; \
 	CMPQ    k, tmp; \
 	CMOVQLT tmp, k; \
 	MOVQ    $1, tmp; \
@@ -333,30 +351,8 @@ settled:
 rows:
 	MOVQ  (DI)(CX*8), R14
 	MOVQ  (SI)(CX*8), R15
-	MOVQ  R8, DX
-	XORQ  R14, DX
-	MULXQ a-16(SP), AX, BX
-	ADDQ  R12, AX
-	ADCQ  $0, BX
-	MOVQ  n0-112(SP), DX
-	XORQ  R15, DX
-	MULXQ b-24(SP), R10, R11
-	ADDQ  R10, AX
-	ADCQ  R11, BX
-	MOVQ  AX, (DI)(CX*8)
-	MOVQ  BX, R12
-	MOVQ  R9, DX
-	XORQ  R14, DX
-	MULXQ c-32(SP), AX, BX
-	ADDQ  R13, AX
-	ADCQ  $0, BX
-	MOVQ  n1-120(SP), DX
-	XORQ  R15, DX
-	MULXQ d-40(SP), R10, R11
-	ADDQ  R10, AX
-	ADCQ  R11, BX
-	MOVQ  AX, (SI)(CX*8)
-	MOVQ  BX, R13
+	ROW(R8, n0-112(SP), a-16(SP), b-24(SP), (DI), R12)
+	ROW(R9, n1-120(SP), c-32(SP), d-40(SP), (SI), R13)
 	INCQ  CX
 	JNZ   rows
 

@@ -57,6 +57,19 @@ TEXT ·addProduct(SB), NOSPLIT, $0-72
 words:
 	JMP ·addProductWords(SB)
 
+// SPAN prepares a loop over x, or as much of it as z has room for: R8 is the
+// length of z and becomes what there is of it above.
+#define SPAN \
+	MOVQ    x_len+32(FP), CX; \
+	CMPQ    R8, CX; \
+	CMOVQLT R8, CX; \
+	MOVQ    z_base+0(FP), R12; \
+	LEAQ    (R12)(CX*8), R12; \
+	MOVQ    x_base+24(FP), R13; \
+	LEAQ    (R13)(CX*8), R13; \
+	NEGQ    CX; \
+	ADDQ    CX, R8
+
 // The arguments are those of addProduct.
 TEXT addMULX<>(SB), NOSPLIT, $0-72
 	MOVQ y_base+48(FP), SI
@@ -67,16 +80,8 @@ fours:
 	MOVQ    z_len+8(FP), R8
 	CMPQ    R8, $4
 	JLT     ones
-	MOVQ    x_len+32(FP), CX
-	CMPQ    R8, CX
-	CMOVQLT R8, CX
-	MOVQ    z_base+0(FP), R12
-	LEAQ    (R12)(CX*8), R12
-	MOVQ    x_base+24(FP), R13
-	LEAQ    (R13)(CX*8), R13
-	NEGQ    CX
-	ADDQ    CX, R8
-	MOVQ    R8, z_cap+16(FP)         // what there is of z above the columns
+	SPAN
+	MOVQ    R8, z_cap+16(FP)
 	XORL    AX, AX
 	XORL    BX, BX
 	XORL    R8, R8
@@ -141,15 +146,7 @@ ones:
 	MOVQ    z_len+8(FP), R8
 	TESTQ   R8, R8
 	JZ      return
-	MOVQ    x_len+32(FP), CX
-	CMPQ    R8, CX
-	CMOVQLT R8, CX
-	MOVQ    z_base+0(FP), R12
-	LEAQ    (R12)(CX*8), R12
-	MOVQ    x_base+24(FP), R13
-	LEAQ    (R13)(CX*8), R13
-	NEGQ    CX
-	ADDQ    CX, R8
+	SPAN
 	MOVQ    (SI), DX
 	XORL    AX, AX
 
