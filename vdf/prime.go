@@ -24,7 +24,7 @@ var smallPrimes = sync.OnceValue(func() []uint32 {
 	const limit = 1 << 16
 	composite := make([]bool, limit)
 	var primes []uint32
-	for i := 3; i < limit; i += 2 {
+	for i := int64(3); i < limit; i += 2 {
 		if composite[i] {
 			continue
 		}
