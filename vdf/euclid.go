@@ -142,7 +142,8 @@ func (e *euclid) lehmer(limit int) bool {
 }
 
 // least is the least number that a stage divides by if those of up to k bits
-// are at the limit.
+// are at the limit. In the second stage k is above 63 only if r0 has come so close
+// to the limit that it looks smaller.
 func least(k int) uint64 {
 	if k > 63 {
 		return ^uint64(0)

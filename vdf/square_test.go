@@ -378,6 +378,7 @@ func testEuclid(t *testing.T) {
 		r0, r1 = e.remainders()
 		u0, u1 = e.cofactors()
 		require.LessOrEqual(t, bitLen(r1), limit)
+		require.GreaterOrEqual(t, bitLen(r0), limit, "gone too far") // the last division was by r0, up to rounding
 		v := new(big.Int).Mul(toBig(r0), toBig(u1))
 		w := new(big.Int).Mul(toBig(r1), toBig(u0))
 		if e.s0 == e.s1 {
