@@ -98,6 +98,18 @@ func TestNodeFollows(t *testing.T) {
 	c.reach(t, 30)
 }
 
+// deafen cuts node 3, which never leads, off from the others while deaf is set.
+func deafen(i int, cfg *fbft.NodeConfig, deaf *atomic.Bool) {
+	cfg.Core.Leader = func(_ *fbft.Committee, h shardkit.Height, view uint64) int { return int((uint64(h) + view) % 3) }
+	send := cfg.Send
+	cfg.Send = func(m shardkit.Message) error {
+		if deaf.Load() && (i == 3 || m.To == shardkit.NodeID{4, 0}) {
+			return nil
+		}
+		return send(m)
+	}
+}
+
 // TestNodeReturnsToAQuietNetwork: one has heard nothing of forty-five heights,
 // and the others have nothing more to do. It learns all of it at its first
 // complaint; one height a timeout would take longer than reach waits.
@@ -107,14 +119,7 @@ func TestNodeReturnsToAQuietNetwork(t *testing.T) {
 	deaf.Store(true)
 	c := newCluster(t, 4, counting(4), limit, func(i int, cfg *fbft.NodeConfig) {
 		cfg.Core.BaseTimeout, cfg.Core.MaxTimeout = 1500*time.Millisecond, 1500*time.Millisecond
-		cfg.Core.Leader = func(_ *fbft.Committee, h shardkit.Height, view uint64) int { return int((uint64(h) + view) % 3) }
-		send := cfg.Send
-		cfg.Send = func(m shardkit.Message) error {
-			if deaf.Load() && (i == 3 || m.To == shardkit.NodeID{4, 0}) {
-				return nil
-			}
-			return send(m)
-		}
+		deafen(i, cfg, &deaf)
 	})
 	defer c.close()
 	late := c.apps[3]
@@ -179,14 +184,7 @@ func behind(t *testing.T, edit func(i int, cfg *fbft.NodeConfig)) (c *cluster, a
 	deaf.Store(true)
 	c = idleCluster(t, 4, counting(4), limit, func(i int, cfg *fbft.NodeConfig) {
 		patient(cfg)
-		cfg.Core.Leader = func(_ *fbft.Committee, h shardkit.Height, view uint64) int { return int((uint64(h) + view) % 3) }
-		send := cfg.Send
-		cfg.Send = func(m shardkit.Message) error {
-			if deaf.Load() && (i == 3 || m.To == shardkit.NodeID{4, 0}) {
-				return nil
-			}
-			return send(m)
-		}
+		deafen(i, cfg, &deaf)
 		edit(i, cfg)
 	})
 	run := func(n *fbft.Node) { c.wait.Go(func() { _ = n.Run(context.Background()) }) }
